@@ -124,7 +124,7 @@ def rate(dataset: Any, count: int) -> float:
 def read(options: argparse.Namespace, folder: Path) -> list[Row]:
     from megatron.core.datasets.blended_dataset import BlendedDataset
 
-    from megatron_sbp.training.data.blend import Blend
+    from megatron_sbp.training.data.blended_dataset import Blend
 
     real, synthetic, pairs = folder / "real", folder / "synthetic", folder / "pairs"
     write_random(real, document_lengths(options.documents, 800, 1), 1)

@@ -4,8 +4,8 @@
     python benchmarks/simulated_graph.py                                        # sbp_3b_1t; a quarter of an hour
     python benchmarks/simulated_graph.py --documents 600000 --units 60 --inputs 40
 
-The run folder is made by the executor itself: every stage runs, unit by unit, with its real units, keys, locks, and
-manifests; only the work is replaced by files of a few bytes under the names that the real ones have. Then the real
+The run folder is made by the executor itself: every stage runs, unit by unit, with its real units, fingerprints, locks,
+and manifests; only the work is replaced by files of a few bytes under the names that the real ones have. Then the real
 commands run on that folder, each in a process of its own:
 
 - `sbp status` and `sbp submit --dry-run`, at several points of the run;
@@ -311,7 +311,7 @@ def first_unit(words: list[str]) -> None:
     """Runs a command up to the moment when a unit would begin."""
     from megatron_sbp.executor.runner import StageRunner
 
-    def begins(self: Any, view: Any, folder: Any, unit: str, keys: Any) -> None:
+    def begins(self: Any, view: Any, folder: Any, unit: str, fingerprints: Any) -> None:
         print(f"{self.stage.name}: {unit} would begin", flush=True)
         os._exit(0)
 

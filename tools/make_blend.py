@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from megatron_sbp.base import command_line, outputs
 from megatron_sbp.tokenization.indexed import data_file, index_file
-from megatron_sbp.training.data.blend_file import blend, parse_once, write_data_args
+from megatron_sbp.training.data.megatron_blend_file import blend, parse_once, write_data_args
 
 
 def main() -> None:

@@ -56,8 +56,8 @@ def main() -> None:
         parser.error("--epochs and --global-batch-size go with --pairs; --train-samples says it for documents")
     from megatron_sbp.tokenization.indexed import data_file, index_file
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
-    from megatron_sbp.training.data.blend_file import parse_once
-    from megatron_sbp.training.data.own_data_file import Common, write_documents, write_pairs
+    from megatron_sbp.training.data.megatron_blend_file import parse_once
+    from megatron_sbp.training.data.standalone_data_file import Common, write_documents, write_pairs
 
     with command_line.errors_reported(options):
         once = parse_once(options.once)

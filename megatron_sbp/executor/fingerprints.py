@@ -31,7 +31,7 @@ class Fingerprints:
     """Inputs that one unit reads alone: unit to path to digest. Empty where every unit reads everything."""
 
     def unit(self, name: str) -> str:
-        """Key of one unit."""
+        """Fingerprint of one unit."""
         if not self.own:
             return self.units
         return files.digest({"units": self.units, "inputs": dict(self.own.get(name, {}))})
@@ -41,19 +41,19 @@ class Fingerprints:
         """Names work that is done beside finished outputs."""
         return self.units if not self.own else files.digest({"units": self.units, "own": self.own})
 
-    def continued_from(self, key: str | None, inputs: Mapping[str, str]) -> bool:
+    def continued_from(self, units: str | None, inputs: Mapping[str, str]) -> bool:
         """Whether work on units can continue where it stopped: each unit done then is still valid, others may be new.
 
         Args:
-            key: `units` of the former work.
+            units: `units` of the former work.
             inputs: its inputs.
         """
         same = all(inputs.get(path, digest) == digest for mine in self.own.values() for path, digest in mine.items())
-        return key == self.units and same
+        return units == self.units and same
 
 
 def fingerprints_of(stage: Stage, run: Run, inputs: dict[str, str], patterns: list[str]) -> Fingerprints:
-    """The keys of a stage.
+    """The fingerprints of a stage.
 
     Args:
         stage: the stage.

@@ -24,9 +24,9 @@ def started_note(folder: Path) -> JsonObject | None:
     return value if isinstance(value, dict) else {}
 
 
-def belongs(note: JsonObject | None, keys: Fingerprints) -> bool:
-    """Whether the work in progress that this note describes can continue under these keys."""
-    return note is not None and keys.continued_from(note.get("key"), note.get("inputs", {}))
+def belongs(note: JsonObject | None, fingerprints: Fingerprints) -> bool:
+    """Whether the work in progress that this note describes can continue under these fingerprints."""
+    return note is not None and fingerprints.continued_from(note.get("key"), note.get("inputs", {}))
 
 
 def worked(units: list[JsonObject]) -> float:

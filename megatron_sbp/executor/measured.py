@@ -19,7 +19,7 @@ def read_measured(run: Run, finished: Collection[str] = ()) -> JsonObject | None
     """What the run folder knows about this very recipe.
 
     A measurement counts only under its own fingerprint: its stage and all stages before it must be finished under the
-    keys that the present recipe and inputs give.
+    fingerprints that the present recipe and inputs give.
 
     Args:
         run: the run.
@@ -59,7 +59,7 @@ def read_measured(run: Run, finished: Collection[str] = ()) -> JsonObject | None
 
 
 class _CurrentStages:
-    """Which stages of a run folder are finished under the keys that the present recipe gives.
+    """Which stages of a run folder are finished under the fingerprints that the present recipe gives.
 
     Reads no data: only manifests, and digests of inputs that are remembered.
     """
@@ -97,5 +97,5 @@ class _CurrentStages:
             return False
         if not remembered(run, stage.external(run)):
             return False
-        key = StageRunner(run, stage, list(self._graph.values())).keys().stage
+        key = StageRunner(run, stage, list(self._graph.values())).fingerprints().stage
         return bool(files.read_json(manifest)["key"] == key)

@@ -12,7 +12,7 @@ from megatron_sbp.executor.state import StageState
 def complete_stages(
     states: Mapping[str, StageState], live: Collection[str], dry_run: bool
 ) -> tuple[set[str], dict[str, Fingerprints]]:
-    """Names of the stages that need no job, and the keys of the others as far as they are known.
+    """Names of the stages that need no job, and the fingerprints of the others as far as they are known.
 
     Args:
         states: of all stages by name, in order.
@@ -39,7 +39,7 @@ def complete_stages(
                 state.stage.external(state.run)  # raises for what is not there; not every stage finds out what waits
             inputs = _inputs(state)
             if inputs is not None:
-                known[name] = state.keys(inputs)
+                known[name] = state.fingerprints(inputs)
                 state.check(known[name])
     return found, known
 

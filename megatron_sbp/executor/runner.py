@@ -5,7 +5,7 @@ manifest; when all units are done, `finish` makes the joint outputs, and the sta
 
     stages/NAME.json            settings, digests of inputs and outputs, seconds; its presence means "finished"
     stages/NAME/UNIT.json       the same for one unit
-    stages/NAME/started.json the key of the work in progress
+    stages/NAME/started.json the fingerprint of the work in progress
 
 Each has a fingerprint, the digest of settings and inputs. A changed recipe or input gives another fingerprint, and the
 stage is redone beside its old outputs, in .work/NAME-FINGERPRINT/, which replaces them only once it is complete
@@ -64,66 +64,73 @@ class StageRunner(StageState):
         Raises:
             InputError: an upstream stage is not finished, an input is invalid, or costly work would be discarded.
         """
-        keys = self.keys()
-        if self.finished(keys):
+        fingerprints = self.fingerprints()
+        if self.finished(fingerprints):
             self.note_times()
             return True
-        self._check_read(keys.described["inputs"].keys() - {path for mine in keys.own.values() for path in mine})
+        self._check_read(
+            fingerprints.described["inputs"].keys() - {path for mine in fingerprints.own.values() for path in mine}
+        )
         with self._lock("prepare"):
             self.replacement.resume()
             self._tidy()
             if self.finished():  # another process completed it while this one waited
                 return True
-            self._check(keys)
+            self._check(fingerprints)
             if self.stage.lists_inputs:
                 check_present(self.run, self.inputs())
-            self._prepare(keys)
-            view, folder = self._place(keys)
+            self._prepare(fingerprints)
+            view, folder = self._place(fingerprints)
         index, count = shard
         planned = [] if self.stage.counts(view) else self.stage.units(view)
-        self._count_units(view, folder, keys)
+        self._count_units(view, folder, fingerprints)
         for unit in planned[index - 1 :: count]:
             with self._lock(unit):
                 # In this order: a process that completed the stage meanwhile wrote the manifest before it removed what
                 # only `finish` needed, and a unit without that looks undone.
-                if self._unit(view, folder, unit, keys) is None and not self._complete(keys.stage):
-                    self._run_unit(view, folder, unit, keys)
+                if self._unit(view, folder, unit, fingerprints) is None and not self._complete(fingerprints.stage):
+                    self._run_unit(view, folder, unit, fingerprints)
         with self._lock("prepare"):
             if self.finished():
                 return True
             counted, units = self.stage.counted(view), self.stage.units(view)
             if self.stage.counts(view) and not counted.issuperset(units):  # another process is doing so right now
                 return False
-            if any(self._unit(view, folder, unit, keys) is None for unit in units):
+            if any(self._unit(view, folder, unit, fingerprints) is None for unit in units):
                 return False
             if folder != self.unit_folder:  # units that other processes write beyond the plan are about to be renamed
                 for unit in sorted(lock_names(self.unit_folder) - set(self.stage.units(view))):
                     with self._lock(unit):
                         pass
-            self._finish(view, folder, keys)
+            self._finish(view, folder, fingerprints)
         return True
 
-    def _count_units(self, view: Run, folder: Path, keys: Fingerprints) -> None:
+    def _count_units(self, view: Run, folder: Path, fingerprints: Fingerprints) -> None:
         """Runs units of a stage that stops once they hold enough, each time the first that no other process has
         taken."""
         if not self.stage.counts(view):
             return
         good: set[str] = set()
-        self._first_to_do(view, folder, keys, good)  # before the lock: there can be thousands of finished ones
+        self._first_to_do(view, folder, fingerprints, good)  # before the lock: there can be thousands of finished ones
         while True:
             with contextlib.ExitStack() as locks:
                 with self._lock("prepare"):  # so that none starts, or is searched for, while the stage is completed
-                    if self._complete(keys.stage):
+                    if self._complete(fingerprints.stage):
                         return
-                    unit = self._first_to_do(view, folder, keys, good, locks)
+                    unit = self._first_to_do(view, folder, fingerprints, good, locks)
                 if unit is None:
                     return
-                if self._unit(view, folder, unit, keys) is None:
-                    self._run_unit(view, folder, unit, keys)
+                if self._unit(view, folder, unit, fingerprints) is None:
+                    self._run_unit(view, folder, unit, fingerprints)
                 self.stage.count(view, unit)
 
     def _first_to_do(
-        self, view: Run, folder: Path, keys: Fingerprints, good: set[str], locks: contextlib.ExitStack | None = None
+        self,
+        view: Run,
+        folder: Path,
+        fingerprints: Fingerprints,
+        good: set[str],
+        locks: contextlib.ExitStack | None = None,
     ) -> str | None:
         """The first unit that is neither done and counted nor in `good`, to which units found to be done are added.
 
@@ -133,13 +140,13 @@ class StageRunner(StageState):
         for unit in self.stage.units(view):
             if unit in good:
                 continue
-            if unit in counted and self._unit(view, folder, unit, keys) is not None:
+            if unit in counted and self._unit(view, folder, unit, fingerprints) is not None:
                 good.add(unit)
             elif locks is not None and locks.enter_context(locked_if_free(lock_file(self.unit_folder, unit))):
                 return unit
         return None
 
-    def _prepare(self, keys: Fingerprints) -> None:
+    def _prepare(self, fingerprints: Fingerprints) -> None:
         """Prepares for the work: reports what differs, moves damaged files aside, and removes stale ones."""
         name = self.stage.name
         manifest = self._manifest()
@@ -147,9 +154,9 @@ class StageRunner(StageState):
             say(f"{name}: the manifest is damaged; moving it and its outputs aside")
             self._set_aside(f"{name}-damaged")
             self.manifest_file.replace(self.run.new_aside(f"{name}-manifest") / self.manifest_file.name)
-        folder = self._place(keys)[1]
+        folder = self._place(fingerprints)[1]
         former = started_note(folder)
-        if manifest is not None and manifest["key"] == keys.stage:
+        if manifest is not None and manifest["key"] == fingerprints.stage:
             self.stage.repair(self.run, damage(self.run, manifest["outputs"]))
             found = damage(self.run, manifest["outputs"])
             for item in found:
@@ -157,25 +164,25 @@ class StageRunner(StageState):
             self._keep_changed(self.run, found)
             # Otherwise regenerated outputs would find the old manifest and never be completed under a new one.
             self.manifest_file.unlink()
-        elif belongs(former, keys):  # continue, in the run folder or beside finished outputs
-            view = self._place(keys)[0]
+        elif belongs(former, fingerprints):  # continue, in the run folder or beside finished outputs
+            view = self._place(fingerprints)[0]
             found = self.stage.unfinished_damage(view)
             if found:
                 self.stage.repair(view, found)
         elif manifest is not None and folder != self.unit_folder:
             if former is None:
-                for line in differences(manifest, keys.described):
+                for line in differences(manifest, fingerprints.described):
                     say(f"{name}: {line}")
                 say(f"{name}: running again; outputs of the former settings or inputs are kept until it has finished")
         elif manifest is None and former:
-            for line in differences(former, keys.described):
+            for line in differences(former, fingerprints.described):
                 say(f"{name}: {line}")
             say(f"{name}: setting aside unfinished work of other settings or inputs")
             self._set_aside(f"{name}-unfinished")
-        elif manifest is None and not self._stays(keys) and self.replacement.in_the_way():
+        elif manifest is None and not self._stays(fingerprints) and self.replacement.in_the_way():
             say(f"{name}: no manifest describes the files in its place; moving them aside")
             self._set_aside(f"{name}-unknown")
-        note = {"key": keys.units, **keys.described}
+        note = {"key": fingerprints.units, **fingerprints.described}
         if former != note:
             files.write_json(folder / records.STARTED, note)
 
@@ -214,9 +221,9 @@ class StageRunner(StageState):
         """Raises InputError for files of other stages that are not what these wrote."""
         check_unchanged(self.run, self.stage.reads(self.run), inputs)
 
-    def _run_unit(self, view: Run, folder: Path, unit: str, keys: Fingerprints) -> None:
-        self._check_read(keys.own.get(unit, ()))
-        file, key = folder / records.manifest(unit), keys.unit(unit)
+    def _run_unit(self, view: Run, folder: Path, unit: str, fingerprints: Fingerprints) -> None:
+        self._check_read(fingerprints.own.get(unit, ()))
+        file, key = folder / records.manifest(unit), fingerprints.unit(unit)
         former = read_unit(file)
         if former:
             if former["key"] != key:
@@ -242,7 +249,7 @@ class StageRunner(StageState):
         }
         files.write_json(file, manifest)
 
-    def _finish(self, view: Run, folder: Path, keys: Fingerprints) -> None:
+    def _finish(self, view: Run, folder: Path, fingerprints: Fingerprints) -> None:
         started = time.time()
         units = [files.read_json(folder / records.manifest(unit)) for unit in self.stage.units(view)]
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}
@@ -260,10 +267,10 @@ class StageRunner(StageState):
         begun = min((unit["started"] for unit in units), default=started)
         manifest = {
             "stage": self.stage.name,
-            "key": keys.stage,
-            "unit_key": keys.units,
+            "key": fingerprints.stage,
+            "unit_key": fingerprints.units,
             "version": __version__,
-            **keys.described,
+            **fingerprints.described,
             "outputs": outputs,
             "units": len(units),
             # Time during which at least one process worked on a unit, excluding time between two calls.
@@ -272,7 +279,7 @@ class StageRunner(StageState):
             **gpu_seconds(units),
             "started": begun,
         }
-        files.write_json(self.tidying_file, {"key": keys.stage, "spent": spent})
+        files.write_json(self.tidying_file, {"key": fingerprints.stage, "spent": spent})
         if folder == self.unit_folder:
             files.write_json(self.manifest_file, manifest)
         else:

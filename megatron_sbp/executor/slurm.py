@@ -148,7 +148,7 @@ def _submit(
         )
         for stage in graph
     }
-    complete, keys = complete_stages(states, live, dry_run)
+    complete, fingerprints = complete_stages(states, live, dry_run)
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.job_logs
     variables = {**variables_of(run.recipe, JobEnvironment.of(os.environ).command), "SBP_FAULTS": str(run.job_faults)}
@@ -200,7 +200,7 @@ def _submit(
             if depends:
                 array = array_before(run, stage, size, planned)
             else:
-                array = array_of(states[stage.name], size, planned, keys.get(stage.name))
+                array = array_of(states[stage.name], size, planned, fingerprints.get(stage.name))
         tasks = len(array.tasks) if array else None
         options = options_of(run, stage, array, log_folder)
         start = ["sbatch", "--parsable", *options]

@@ -99,17 +99,17 @@ _OF_TEXT = ("synthesize", "compare", "judge", "filter", "tokenize-synthetic")
 
 
 def array_of(
-    state: StageState, largest: int, planned: Callable[[], Mapping[str, int]], keys: Fingerprints | None = None
+    state: StageState, largest: int, planned: Callable[[], Mapping[str, int]], fingerprints: Fingerprints | None = None
 ) -> Array:
     """The array of a sharded stage: a task for every missing unit, as far as the units are known already.
 
     They are once the stages that it reads from are finished; see `array_before` for others, and for `planned`.
-    `keys` are those of the state a moment ago.
+    `fingerprints` are those of the state a moment ago.
     """
     try:
         units = state.stage.units(state.run)
         try:
-            missing = set(state.missing_units(keys))
+            missing = set(state.missing_units(fingerprints))
         except Unread:
             missing = set(units)
     except (InputError, OSError):  # a stage that it reads from is not finished, or its files are missing

@@ -93,7 +93,7 @@ class StageState:
             found.update(external_digests(self.run, external, note=self.reads_data))
         return found
 
-    def keys(self, inputs: dict[str, str] | None = None) -> Fingerprints:
+    def fingerprints(self, inputs: dict[str, str] | None = None) -> Fingerprints:
         """What the stage would be made from now. May raise as `inputs` does.
 
         Args:
@@ -103,31 +103,36 @@ class StageState:
         """
         patterns = [pattern for several in self.stage.reads(self.run).values() for pattern in several]
         inputs = self.inputs() if inputs is None else inputs
-        keys = fingerprints_of(self.stage, self.run, inputs, patterns)
-        return keys if self._stays(keys) else fingerprints_of(self.stage, self._beside(keys), inputs, patterns)
+        fingerprints = fingerprints_of(self.stage, self.run, inputs, patterns)
+        return (
+            fingerprints
+            if self._stays(fingerprints)
+            else fingerprints_of(self.stage, self._beside(fingerprints), inputs, patterns)
+        )
 
-    def _stays(self, keys: Fingerprints) -> bool:
-        """Whether work under these keys, of which those of the units count, continues what is in the run folder."""
+    def _stays(self, fingerprints: Fingerprints) -> bool:
+        """Whether work under these fingerprints (those of the units count) continues what is in the run folder."""
         manifest = self._manifest()
         if manifest is not None:
-            return self._continues(manifest, keys)
+            return self._continues(manifest, fingerprints)
         note = started_note(self.unit_folder)
         if self.manifest_file.exists():
             return False  # it is damaged
         if note:
-            return belongs(note, keys)
+            return belongs(note, fingerprints)
         return self.stage.checks_own_work or any(map(read_unit, self.unit_folder.glob(records.UNIT_MANIFESTS)))
 
-    def finished(self, keys: Fingerprints | None = None) -> bool:
-        """Whether the stage is complete under its present key, with intact outputs. May raise as `inputs` does.
+    def finished(self, fingerprints: Fingerprints | None = None) -> bool:
+        """Whether the stage is complete under its present fingerprint, with intact outputs. May raise as `inputs` does.
 
         Args:
-            keys: `keys()` of a moment ago. Working them out compares every file of a corpus with what was noted of it.
+            fingerprints: `fingerprints()` of a moment ago. Working them out compares every file of a corpus with what
+                was noted of it.
         """
         if self.replacement.interrupted() or self.tidying_file.exists():
             return False
         manifest = self._manifest()
-        if manifest is None or manifest["key"] != (keys or self.keys()).stage:
+        if manifest is None or manifest["key"] != (fingerprints or self.fingerprints()).stage:
             return False
         return intact(self.run, manifest["outputs"], self._times)
 
@@ -149,75 +154,75 @@ class StageState:
         manifest = self._manifest()
         return manifest is not None and manifest["key"] == key
 
-    def missing_units(self, keys: Fingerprints | None = None) -> list[str]:
-        """Units without an intact result under the present key. `keys` as in `finished`."""
-        keys = keys or self.keys()
-        view, folder = self._place(keys)
-        return [unit for unit in self.stage.units(view) if self._unit(view, folder, unit, keys) is None]
+    def missing_units(self, fingerprints: Fingerprints | None = None) -> list[str]:
+        """Units without an intact result under the present fingerprint. `fingerprints` as in `finished`."""
+        fingerprints = fingerprints or self.fingerprints()
+        view, folder = self._place(fingerprints)
+        return [unit for unit in self.stage.units(view) if self._unit(view, folder, unit, fingerprints) is None]
 
-    def _place(self, keys: Fingerprints) -> tuple[Run, Path]:
+    def _place(self, fingerprints: Fingerprints) -> tuple[Run, Path]:
         """Where units are made, and where their manifests are: beside finished outputs that they do not continue."""
         manifest = self._manifest()
-        if manifest is None or self._continues(manifest, keys):
+        if manifest is None or self._continues(manifest, fingerprints):
             return self.run, self.unit_folder
-        view = self._beside(keys)
+        view = self._beside(fingerprints)
         assert view.work is not None
         return view, view.work / records.UNITS
 
-    def _beside(self, keys: Fingerprints) -> Run:
+    def _beside(self, fingerprints: Fingerprints) -> Run:
         """The run as seen by work that is done beside finished outputs."""
-        return self.run.view(self.run.work_folder(self.stage.name, keys.work), self.stage.owns(self.run))
+        return self.run.view(self.run.work_folder(self.stage.name, fingerprints.work), self.stage.owns(self.run))
 
     def _unit_key(self, manifest: JsonObject) -> str:
         if "unit_key" in manifest:
             return manifest["unit_key"]
         return str((started_note(self.unit_folder) or {}).get("key"))  # manifests of 0.1.0 and before
 
-    def _continues(self, manifest: JsonObject, keys: Fingerprints) -> bool:
+    def _continues(self, manifest: JsonObject, fingerprints: Fingerprints) -> bool:
         """Whether the units of a finished stage stay as they are."""
-        return keys.continued_from(self._unit_key(manifest), manifest["inputs"])
+        return fingerprints.continued_from(self._unit_key(manifest), manifest["inputs"])
 
-    def _grown(self, manifest: JsonObject, keys: Fingerprints) -> bool:
+    def _grown(self, manifest: JsonObject, fingerprints: Fingerprints) -> bool:
         """Whether all that the finished outputs were made from is still there, and the new outputs contain them."""
-        inputs = keys.described["inputs"]
+        inputs = fingerprints.described["inputs"]
         same = all(inputs.get(path) == digest for path, digest in manifest["inputs"].items())
         return same and self.stage.grown_from(self.run, manifest["settings"])
 
-    def _unit(self, view: Run, folder: Path, unit: str, keys: Fingerprints) -> JsonObject | None:
+    def _unit(self, view: Run, folder: Path, unit: str, fingerprints: Fingerprints) -> JsonObject | None:
         """The manifest of a unit that is done under this key and intact."""
         try:
             manifest = read_manifest(folder / records.manifest(unit), UNIT_FIELDS)
         except DamagedManifest as error:
             say(f"{self.stage.name} {unit}: {error}; redoing the unit")
             return None
-        good = manifest is not None and manifest["key"] == keys.unit(unit) and intact(view, manifest["outputs"])
+        good = manifest is not None and manifest["key"] == fingerprints.unit(unit) and intact(view, manifest["outputs"])
         return manifest if good else None
 
-    def check(self, keys: Fingerprints | None = None) -> None:
+    def check(self, fingerprints: Fingerprints | None = None) -> None:
         """Raises InputError when `execute` would discard costly work, or is not asked to repair what is damaged.
 
-        Changes nothing. `keys` as in `finished`.
+        Changes nothing. `fingerprints` as in `finished`.
         """
-        keys = keys or self.keys()
+        fingerprints = fingerprints or self.fingerprints()
         if not self.replacement.interrupted():
-            self._check(keys)
+            self._check(fingerprints)
 
-    def _check(self, keys: Fingerprints) -> None:
+    def _check(self, fingerprints: Fingerprints) -> None:
         manifest = self._manifest()
         if manifest is None:
             former = started_note(self.unit_folder)
-            if former and not belongs(former, keys):
-                self._check_cost(self._unfinished_seconds(), former, keys.described, "unfinished work")
-        elif manifest["key"] == keys.stage:
+            if former and not belongs(former, fingerprints):
+                self._check_cost(self._unfinished_seconds(), former, fingerprints.described, "unfinished work")
+        elif manifest["key"] == fingerprints.stage:
             found = damage(self.run, manifest["outputs"])
             if found:
                 self.stage.check_damage(self.run, found, self.may_repair, self.discard)
-        elif not self._continues(manifest, keys) and not self._grown(manifest, keys):
-            self._check_cost(manifest["unit_seconds"], manifest, keys.described, "work")
-        view, folder = self._place(keys)
+        elif not self._continues(manifest, fingerprints) and not self._grown(manifest, fingerprints):
+            self._check_cost(manifest["unit_seconds"], manifest, fingerprints.described, "work")
+        view, folder = self._place(fingerprints)
         if folder != self.unit_folder:
             self.replacement.check_places()  # before hours of work, not after them
-        if belongs(started_note(folder), keys):
+        if belongs(started_note(folder), fingerprints):
             found = self.stage.unfinished_damage(view)
             if found:
                 self.stage.check_damage(view, found, self.may_repair, self.discard)
@@ -260,18 +265,18 @@ class StageState:
             return f"waiting (a file does not hold what was written, see `sbp verify`: {error!r})"
 
     def _standing(self) -> str:
-        keys = self.keys()
+        fingerprints = self.fingerprints()
         manifest = self._manifest()
-        if manifest is not None and self.finished(keys):
+        if manifest is not None and self.finished(fingerprints):
             return f"finished in {duration(manifest['seconds'])}"
-        view, folder = self._place(keys)
+        view, folder = self._place(fingerprints)
         former = started_note(folder)
-        if manifest is not None and manifest["key"] == keys.stage:
+        if manifest is not None and manifest["key"] == fingerprints.stage:
             found = damage(self.run, manifest["outputs"])
             return f"damaged: {'; '.join(map(str, found[:3]))}{' and more' if len(found) > 3 else ''}"
-        if (former is None and manifest is not None) or (former and not belongs(former, keys)):
+        if (former is None and manifest is not None) or (former and not belongs(former, fingerprints)):
             seconds = manifest["unit_seconds"] if manifest else self._unfinished_seconds()
-            seconds = 0.0 if manifest and self._grown(manifest, keys) else seconds
+            seconds = 0.0 if manifest and self._grown(manifest, fingerprints) else seconds
             asks = (
                 f"; took {duration(seconds)}: needs --discard {self.stage.name}" if seconds > self.keep_seconds else ""
             )
@@ -279,7 +284,7 @@ class StageState:
         if former is None:
             return "not started"
         units = self.stage.units(view)
-        missing = {unit for unit in units if self._unit(view, folder, unit, keys) is None}
+        missing = {unit for unit in units if self._unit(view, folder, unit, fingerprints) is None}
         numbers = shown([place for place, unit in enumerate(units, start=1) if unit in missing])
         progress = self.stage.progress(view)
         if progress:

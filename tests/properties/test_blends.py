@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megatron_sbp.training.data.blend import interleave
+from megatron_sbp.training.data.blended_dataset import interleave
 
 
 @given(counts=st.lists(st.integers(1, 5000) | st.integers(1, 3), min_size=1, max_size=6))

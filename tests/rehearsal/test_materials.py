@@ -24,6 +24,8 @@ from megatron_sbp.rehearsal.made_up_documents import made_up_documents
 from megatron_sbp.rehearsal.site import Site
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.slow
+
 CPU = Site(slurm=False, gpus=0, packages=frozenset(["scann"]))
 
 RECIPE = """

@@ -97,7 +97,9 @@ def main() -> None:
     importlib.import_module("transformers").PreTrainedTokenizerFast  # noqa: B018  loaded when it is named
     torch = importlib.import_module("torch")
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]).step()
-    importlib.import_module("megatron_sbp.training.data.blend").interleave([2, 1])  # numba reads what it compiled
+    importlib.import_module("megatron_sbp.training.data.blended_dataset").interleave(
+        [2, 1]
+    )  # numba reads what it compiled
     importlib.import_module("megatron.training.arguments").add_megatron_arguments(argparse.ArgumentParser())
     gc.collect()
     gc.freeze()  # or every fork would copy the memory of what the collector looks at

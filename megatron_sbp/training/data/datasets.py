@@ -16,7 +16,7 @@ from megatron.core.datasets.utils import Split
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.indexed import open_lengths
-from megatron_sbp.training.data.blend import Blend
+from megatron_sbp.training.data.blended_dataset import Blend
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.data.document_dataset import DocumentDataset, JointDataset
 from megatron_sbp.training.data.held_out import HeldOut

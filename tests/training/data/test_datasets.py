@@ -16,7 +16,7 @@ from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
 from support.megatron_ranks import END, PADDING, SEPARATOR, write_indexed
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.training.data import blend
+from megatron_sbp.training.data import blended_dataset
 from megatron_sbp.training.data.data_file import DataFile, Source, lock
 from megatron_sbp.training.data.datasets import build_train, build_valid
 
@@ -157,7 +157,7 @@ def test_every_source_gives_its_samples_to_the_sample(here, counts, monkeypatch)
     """Also one of a thousand; with an index of its own, and with one that processes share."""
     sources = [Source("real", "real", counts[0]), Source("synthetic", "synthetic", counts[1], once=True)]
     for limit in (1 << 20, 0):
-        monkeypatch.setattr(blend, "SMALL", limit)
+        monkeypatch.setattr(blended_dataset, "SMALL", limit)
         data = train(here, sources)
         assert len(data) == sum(counts)
         used = Counter((int(item["dataset_id"]), item["sample"]) for item in (data[i] for i in range(len(data))))

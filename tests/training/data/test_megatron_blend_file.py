@@ -9,7 +9,7 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.indexed import write_indexed
-from megatron_sbp.training.data.blend_file import blend, write_data_args
+from megatron_sbp.training.data.megatron_blend_file import blend, write_data_args
 
 
 @pytest.fixture

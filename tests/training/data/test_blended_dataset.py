@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.training.data.blend import interleave, one_after_another
+from megatron_sbp.training.data.blended_dataset import interleave, one_after_another
 
 
 @pytest.mark.parametrize(
