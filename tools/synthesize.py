@@ -72,7 +72,7 @@ def main() -> None:
     from megatron_sbp.tokenization.hugging_face import open_synthesizer_tokenizer
 
     sampling = ("engine", "temperature", "top_p", "batch_size", "precision")
-    with command_line.errors_reported(options):
+    with command_line.errors_reported(options, generations_per_document="generations"):
         tokenizer = open_synthesizer_tokenizer(
             options.checkpoint, options.tokenizer, options.separator, options.end_of_document
         )

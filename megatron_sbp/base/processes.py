@@ -17,9 +17,6 @@ import megatron_sbp
 from megatron_sbp.base.errors import InputError
 
 _PR_SET_PDEATHSIG = 1
-_BECAME = "SBP_PYTHON"
-"""Environment variable of a process that has changed its interpreter, with that interpreter."""
-
 _LONGEST = 70
 """Maximum length of TMPDIR in bytes: multiprocessing appends 32, /pymp-XXXXXXXX/listener-XXXXXXXX."""
 
@@ -49,7 +46,7 @@ def with_path(environment: dict[str, str], path: str | None) -> dict[str, str]:
 
 
 def become(python: Path, words: list[str]) -> None:
-    """Replaces this process with `python WORDS`, unless it already runs that interpreter.
+    """Replaces this process with `python WORDS`.
 
     Args:
         python: interpreter of another environment, or a program that execs one.
@@ -58,12 +55,9 @@ def become(python: Path, words: list[str]) -> None:
     Raises:
         InputError: it cannot be started.
     """
-    if os.environ.get(_BECAME) == str(python):
-        return
-    environment = with_path({**os.environ, _BECAME: str(python)}, path_elsewhere())
     sys.stdout.flush()
     try:
-        os.execve(python, [str(python), *words], environment)
+        os.execve(python, [str(python), *words], with_path(dict(os.environ), path_elsewhere()))
     except OSError as error:
         raise InputError(f"cannot be started ({error.strerror})", file=python) from error
 

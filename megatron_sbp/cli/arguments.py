@@ -172,6 +172,8 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
             _add_exploration(sub)
         _add_permissions(sub, [stage.name])
         sub.add_argument("--part-of-run", action="store_true", help=argparse.SUPPRESS)
+        # The process has changed to the interpreter that the recipe names for the stage.
+        sub.add_argument("--in-its-python", action="store_true", help=argparse.SUPPRESS)
         if stage.device == "training":
             sub.add_argument(
                 "--launcher",

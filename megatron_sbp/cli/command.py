@@ -123,7 +123,7 @@ def _main(words: list[str]) -> int:
         "status": lambda: show_verbs.show_status(run, graph, options),
         "verify": lambda: show_verbs.verify_files(run, graph),
         "publish": lambda: show_verbs.publish(run, graph, options.to),
-        "trace": lambda: show_verbs.show_trace(run, options),
+        "trace": lambda: show_verbs.show_trace(run, graph, options),
     }
     if options.verb in verbs:
         return verbs[options.verb]()
@@ -131,10 +131,10 @@ def _main(words: list[str]) -> int:
     if mines(stage) and (options.explore or options.documents or options.examples or options.json):
         return show_verbs.explore_pairs(run, stage, graph, options)
     python = stage.python(run)
-    if python is not None:
+    if python is not None and not options.in_its_python:
         from megatron_sbp.base.processes import become
 
-        become(python, ["-m", "megatron_sbp", *words])
+        become(python, ["-m", "megatron_sbp", words[0], "--in-its-python", *words[1:]])
     status = run_verbs.run_stage(run, stage, graph, options)
     if options.verb == "report" and options.shard is None and run.results_file.exists():
         show_verbs.print_results(run)

@@ -34,6 +34,7 @@ def run_here(run: Run, graph: list[Stage], words: list[str], options: argparse.N
 def submit_jobs(run: Run, graph: list[Stage], options: argparse.Namespace) -> int:
     """`sbp submit`: everything that is missing, as Slurm jobs."""
     from megatron_sbp.base.stop_file import StopFile
+    from megatron_sbp.executor.job_environment import JobEnvironment
     from megatron_sbp.executor.slurm import submit
 
     StopFile(run.stop_file).refuse()
@@ -41,7 +42,10 @@ def submit_jobs(run: Run, graph: list[Stage], options: argparse.Namespace) -> in
         claim(run)
     note = functools.partial(note_recipe, run)
     allowed = {"discard": options.discard, "repair": options.repair}
-    submit(run, options.recipe, options.overrides, graph, dry_run=options.dry_run, begins=note, **allowed)
+    command = JobEnvironment.of(os.environ).command
+    submit(
+        run, options.recipe, options.overrides, graph, dry_run=options.dry_run, command=command, begins=note, **allowed
+    )
     return 0
 
 
@@ -63,7 +67,8 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
     claim(run)
     stop = StopFile(run.stop_file)
     stop.refuse()
-    check_progress(run, stage, JobEnvironment.of(os.environ))
+    environment = JobEnvironment.of(os.environ)
+    check_progress(run, stage, environment)
     runner = StageRunner(run, stage, graph, discard=bool(options.discard), repair=bool(options.repair))
     # The ranks of a training save a checkpoint first.
     trains = stage.device_for(run) == "training"
@@ -77,7 +82,7 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
     if closed:
         from megatron_sbp.executor.reopening import submit_reopened
 
-        submit_reopened(run, graph, stage, os.environ)
+        submit_reopened(run, graph, stage, environment)
     elif not options.part_of_run:
         say(f"{stage.name}: this shard is complete, others are not: {runner.why()}")
     return 0
@@ -86,6 +91,7 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
 def rehearse(real: Run, options: argparse.Namespace) -> int:
     """Runs or submits a rehearsal: a run of its own, in a folder beside the real run folder."""
     from megatron_sbp.base import files
+    from megatron_sbp.executor.job_environment import JobEnvironment
     from megatron_sbp.executor.local import run_all
     from megatron_sbp.executor.permissions import ALL
     from megatron_sbp.executor.preflight import check_inputs
@@ -102,6 +108,7 @@ def rehearse(real: Run, options: argparse.Namespace) -> int:
     run = Run.of(rehearsal.recipe)
     graph = all_stages(run.recipe)
     discard = [ALL]  # even the costly stages take only minutes here
+    command = JobEnvironment.of(os.environ).command
     table = format_changes(rehearsal, len(graph))
     if options.dry_run and not by_slurm:
         print(table)
@@ -109,7 +116,7 @@ def rehearse(real: Run, options: argparse.Namespace) -> int:
         return 0
     if options.dry_run:
         print("".join(f"# {line}\n" for line in table.splitlines()), end="")
-        submit(run, rehearsal.file, [], graph, dry_run=True, discard=discard)
+        submit(run, rehearsal.file, [], graph, dry_run=True, discard=discard, command=command)
         return 0
     print(table, flush=True)
     write(rehearsal)
@@ -118,7 +125,7 @@ def rehearse(real: Run, options: argparse.Namespace) -> int:
     note_recipe(run)
     files.write_text(run.root / "rehearsal.txt", table)
     if by_slurm:
-        submit(run, rehearsal.file, [], graph, discard=discard)
+        submit(run, rehearsal.file, [], graph, discard=discard, command=command)
         print(f"\nA rehearsal, in {run.root}: `sbp status {run.root}`")
         return 0
     run_all(run, graph, [str(rehearsal.file)], until=options.until, discard=discard)

@@ -5,8 +5,7 @@
 | SBP_FAULTS, SBP_MAX_RETRIES | `sbp submit` | job.sh and this | job.sh counts the tries of a process that was killed |
 | SBP_COMMAND | the user | job.sh and this | job.sh runs the stage by it; jobs that submit jobs pass it on |
 
-The other SBP_ variables of a job are read by the scripts alone. Outside of jobs there is SBP_PYTHON
-(base/processes.py): a process that has changed its interpreter knows by it that it need not do so again.
+The other SBP_ variables of a job are read by the scripts alone. Our functions pass them on as arguments, in this class.
 """
 
 from __future__ import annotations

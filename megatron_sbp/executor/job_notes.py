@@ -21,6 +21,11 @@ WILL_FAIL = (
     "then, or `sbp cancel` and `sbp submit` to submit everything that is missing now"
 )
 
+TIMED_OUT = (
+    "its time limit ended it before it was back in the queue; what it had finished or saved is kept. A longer limit: "
+    "slurm.time, or time in slurm.stages"
+)
+
 _MOST_FAULTS = 10
 """Tasks whose faults are shown: those with the latest ones."""
 
@@ -51,6 +56,8 @@ def notes_on(run: Run, job: Job) -> list[str]:
             found.append(f"failed: task{'s' * (len(job.failed) > 1)} {shown(job.failed)}{_on(job)}")
         elif job.nodes:
             found.append(f"failed{_on(job)}")
+        if "TIMEOUT" in job.state:
+            found.append(TIMED_OUT)
         logs = [file for pattern in records.logs_of(job.id) for file in folder.glob(pattern)]
         if logs:
             failed = {f"{job.id}_{task}" for task in job.failed}

@@ -7,7 +7,6 @@ recorded (`slurm_queue`), so that a second call repeats neither finished stages 
 from __future__ import annotations
 
 import functools
-import os
 import re
 import shlex
 from collections.abc import Callable, Collection, Sequence
@@ -17,7 +16,6 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked
 from megatron_sbp.base.progress import say
 from megatron_sbp.executor.failing_nodes import excluding, failing_nodes
-from megatron_sbp.executor.job_environment import JobEnvironment
 from megatron_sbp.executor.job_notes import WILL_FAIL
 from megatron_sbp.executor.needed_jobs import complete_stages
 from megatron_sbp.executor.permissions import Permissions
@@ -60,6 +58,7 @@ def submit(
     dry_run: bool = False,
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
+    command: str | None = None,
     begins: Callable[[], None] = lambda: None,
 ) -> list[Job]:
     """Submits every stage that is not finished. Jobs read a copy of the recipe as it is now; of two submissions at the
@@ -73,6 +72,7 @@ def submit(
         dry_run: Print the commands as a shell script and submit nothing; needs no Slurm.
         discard: Stages whose costly outputs may be replaced; `all` means every stage.
         repair: Stages that may continue from the intact part of damaged outputs.
+        command: What runs `sbp` in the jobs, in words quoted for a shell; None means the package of this process.
         begins: Called once, before the first job is submitted, unless this is a dry run or a job is refused.
 
     Returns:
@@ -84,15 +84,16 @@ def submit(
     """
     allowed = Permissions(discard, repair)
     if dry_run:
-        return _submit(
-            run, [str(Path(recipe_path).resolve()), *overrides], graph, kept=None, allowed=allowed, begins=begins
-        )
+        words = [str(Path(recipe_path).resolve()), *overrides]
+        return _submit(run, words, graph, kept=None, allowed=allowed, command=command, begins=begins)
     with locked(run.job_logs / records.SUBMIT_LOCK, "submit"):
         kept = keep(run)
-        return _submit(run, [str(kept)], graph, kept=kept, allowed=allowed, begins=begins)
+        return _submit(run, [str(kept)], graph, kept=kept, allowed=allowed, command=command, begins=begins)
 
 
-def submit_again(run: Run, graph: list[Stage], names: Collection[str], job: str) -> list[Job]:
+def submit_again(
+    run: Run, graph: list[Stage], names: Collection[str], *, job: str, command: str | None = None
+) -> list[Job]:
     """Submits stages of a run again from a job of the last of them, and makes the jobs that read from them wait.
 
     Args:
@@ -100,6 +101,7 @@ def submit_again(run: Run, graph: list[Stage], names: Collection[str], job: str)
         graph: All stages.
         names: The stages; of these, the ones that are not finished get a job.
         job: Slurm's number of the job in which this runs; it does not count as queued.
+        command: See `submit`.
 
     Returns:
         The jobs submitted.
@@ -109,7 +111,8 @@ def submit_again(run: Run, graph: list[Stage], names: Collection[str], job: str)
     """
     with locked(run.job_logs / records.SUBMIT_LOCK, "submit"):
         kept = keep(run)
-        return _submit(run, [str(kept)], graph, kept=kept, allowed=Permissions(), only=names, job=job)
+        allowed = Permissions()
+        return _submit(run, [str(kept)], graph, kept=kept, allowed=allowed, command=command, only=names, job=job)
 
 
 def _submit(
@@ -119,6 +122,7 @@ def _submit(
     *,
     kept: Path | None,
     allowed: Permissions,
+    command: str | None,
     begins: Callable[[], None] = lambda: None,
     only: Collection[str] | None = None,
     job: str | None = None,
@@ -131,6 +135,7 @@ def _submit(
         graph: all stages.
         kept: the copy of the recipe that the jobs read; None only prints the commands.
         allowed: what stages may do with earlier work; passed on to their jobs.
+        command: see `submit`.
         begins: called when nothing is refused.
         only: the stages that may get a job; None means all.
         job: number of the job in which this runs, which does not count as queued.
@@ -151,7 +156,7 @@ def _submit(
     complete, fingerprints = complete_stages(states, live, dry_run)
     check_gpus(run, [stage for stage in graph if stage.name not in complete and stage.name not in live])
     log_folder = run.job_logs
-    variables = {**variables_of(run.recipe, JobEnvironment.of(os.environ).command), "SBP_FAULTS": str(run.job_faults)}
+    variables = {**variables_of(run.recipe, command), "SBP_FAULTS": str(run.job_faults)}
     if job is not None:  # scripts/job.sh has set these for this job
         variables.update(OMP_NUM_THREADS="", RAYON_NUM_THREADS="")
     queued: dict[str, str] = {}  # job numbers by stage; in a dry run the script's variables, quoted for its shell

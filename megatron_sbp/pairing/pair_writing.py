@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
+from megatron_sbp.base.counts import named_counts
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.side_by_side import side_by_side
 from megatron_sbp.documents.ids import take_ids
@@ -244,10 +245,9 @@ def no_pairs(audit: PairsAudit, documents: TokenSpans, fields: FieldRules, split
     rules = audit.rules
     if audit.largest_score is None:
         return InputError(f"no pairs: the {split} split has {audit.documents} documents", key=f"documents.{split}")
-    fallen = ", ".join(f"{rule} {count:,}" for rule, count in audit.dropped.items() if count)
     message = (
         f"no pairs among {audit.documents:,} {split} documents: alpha is {rules.alpha}, the largest score found is "
-        f"{audit.largest_score:.4f} ({fallen})"
+        f"{audit.largest_score:.4f} ({named_counts(audit.dropped)})"
     )
     survivors = _would_survive(audit.best_below_alpha(), documents, fields, rules)
     if not survivors:

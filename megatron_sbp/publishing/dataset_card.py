@@ -16,6 +16,7 @@ from megatron_sbp.publishing.card_parts import (
     table,
 )
 from megatron_sbp.recipe import Recipe
+from megatron_sbp.report.judge_reading import agreement_sentence
 from megatron_sbp.report.numbers import count
 from megatron_sbp.report.quality_rows import GROUPS, sheet_rows
 from megatron_sbp.report.seed_reading import seed_sentence
@@ -113,6 +114,6 @@ def _dropped(audits: Mapping[str, Mapping[str, JsonValue]]) -> str:
 def _quality(name: str, quality: Mapping[str, JsonValue] | None) -> str:
     if quality is None:
         return f"`{name}`: not measured."
-    told = seed_sentence(dict(quality["similarity"]))
+    told = " ".join(filter(None, (seed_sentence(quality["similarity"]), agreement_sentence(quality.get("judge")))))
     shown = table(["", *(label for _, label, _ in GROUPS)], sheet_rows(dict(quality)))
-    return f"`{name}`, in brackets the 95 % interval. {told or ''}\n\n{shown}"
+    return f"`{name}`, in brackets the 95 % interval. {told}\n\n{shown}"

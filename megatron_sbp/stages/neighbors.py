@@ -96,7 +96,7 @@ class NeighborsStage(Stage):
         if self._opened is None or self._opened[0] != key:
             self._opened = None  # frees the other split's index first
             search = Search(
-                Vectors(paths),
+                Vectors(paths, checked=True),
                 recipe.neighbors,
                 seed=recipe.seed,
                 device=recipe.launch.device,

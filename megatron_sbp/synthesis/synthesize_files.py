@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from megatron_sbp.base import files, outputs
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
@@ -27,6 +28,9 @@ from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 GENERATIONS_AT_ONCE = 4096
 """Generations from which batches are formed; the unit of work, like `synthesis.generations_per_shard` in a run."""
+
+MOST_PER_DOCUMENT = 1_000_000
+"""Generations from one seed document, which are planned in memory."""
 
 
 def synthesize(
@@ -63,6 +67,11 @@ def synthesize(
         InputError: unreadable or bad rows, two documents with one id, a checkpoint that does not load, a tokenizer of
             another model, lengths beyond the checkpoint's context, an output that cannot be written.
     """
+    if not 1 <= generations_per_document <= MOST_PER_DOCUMENT:
+        raise InputError(
+            f"must be between 1 and {MOST_PER_DOCUMENT:,}, not {generations_per_document}",
+            key="generations_per_document",
+        )
     source = replace(source, skip_empty=True)
     outputs.check_file(output, source.files(), JSONL_ZST)
     check_own_tokenizer(checkpoint, tokenizer)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
-from megatron_sbp.base.errors import Fault, InputError, printable
+from megatron_sbp.base.errors import Fault, InputError, printable, told_of
 from megatron_sbp.base.progress import say
 
 EVIL = "\x1b]0;title\x07\x1b[2J\u202egnp\x9b31m\r\ud800\x00"
@@ -35,3 +36,14 @@ def test_a_field_name_cannot_fake_a_line():
 def test_progress_lines_are_printable(capsys):
     say(f"{EVIL[:-2]}\nnext")
     assert capsys.readouterr().err == r"\x1b]0;title\x07\x1b[2J\u202egnp\x9b31m\r" + "\nnext\n"
+
+
+def test_a_current_folder_that_was_removed_is_said(tmp_path, monkeypatch):
+    """As in a terminal whose folder was made again; it was a traceback of os.getcwd."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for call in (Path.cwd, Path("corpus.jsonl").resolve, Path("corpus.jsonl").read_bytes):
+        with pytest.raises(FileNotFoundError) as lost:
+            call()
+        assert told_of(lost.value, ["corpus.jsonl"]) == "the current folder no longer exists; change to one that does"

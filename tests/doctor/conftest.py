@@ -3,11 +3,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.mounted import mount, unmount
 
 
 @pytest.fixture
@@ -16,17 +16,13 @@ def mounted(tmp_path) -> Iterator:
     folder = tmp_path / "mounted"
     folder.mkdir()
 
-    def mount(options: str) -> Path:
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True, text=True
-        )
-        if done.returncode:
-            pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    def mount_there(options: str) -> Path:
+        if reason := mount(folder, options):
+            pytest.skip(reason)
         return folder
 
-    yield mount
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)
+    yield mount_there
+    unmount(folder)
 
 
 @pytest.fixture

@@ -12,10 +12,7 @@ import megatron_sbp
 from megatron_sbp.executor.job_environment import JobEnvironment
 
 PACKAGE = Path(megatron_sbp.__file__).parent
-READERS = {
-    "executor/job_environment.py": {"SBP_FAULTS", "SBP_MAX_RETRIES", "SBP_COMMAND"},
-    "base/processes.py": {"SBP_PYTHON"},
-}
+READERS = {"executor/job_environment.py": {"SBP_FAULTS", "SBP_MAX_RETRIES", "SBP_COMMAND"}}
 
 
 def named(source: str) -> set[str]:
@@ -24,6 +21,16 @@ def named(source: str) -> set[str]:
     keys = {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
     names = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in keys)
     return {node.value for node in names if isinstance(node.value, str) and re.fullmatch("SBP_[A-Z_]+", node.value)}
+
+
+def test_only_the_command_line_looks_at_their_own_environment():
+    """Everything below them is given what it needs."""
+    looks = {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.rglob("*.py")
+        if re.search(r"JobEnvironment\.of\((os\.)?environ\)", file.read_text())
+    }
+    assert looks == {"cli/command.py", "cli/run_verbs.py"}
 
 
 def test_what_sets_one_is_not_a_reader():

@@ -53,6 +53,13 @@ def test_a_failed_job_shows_the_end_of_its_log_and_what_to_do(run):
     assert len(notes[3]) <= 210 and "`sbp submit`" in notes[4]
 
 
+@pytest.mark.parametrize(("state", "tasks"), [("TIMEOUT", None), ("COMPLETED 2, TIMEOUT 1", 3)])
+def test_a_time_limit_that_ended_a_job_is_named(run, state, tasks):
+    said = "\n".join(notes_on(run, Job("words", "5", tasks, state=state)))
+    assert "its time limit ended it" in said and "slurm.time" in said and "`sbp submit`" in said
+    assert "limit" not in "\n".join(notes_on(run, Job("words", "5", tasks, state=state.replace("TIMEOUT", "FAILED"))))
+
+
 def test_the_tasks_of_an_array(run):
     folder = run.root / "logs" / "slurm"
     write_faults(run, "7_2", "bad node")

@@ -9,11 +9,12 @@ from support import stage_toys as toys
 from support.slurm_clients import asked
 
 from megatron_sbp.executor import slurm
+from megatron_sbp.executor.job_environment import JobEnvironment
 from megatron_sbp.executor.reopening import submit_reopened
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.executor.slurm_queue import was_submitted
 
-JOB = {"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "8"}
+JOB = {"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "8", "SBP_COMMAND": "our sbp"}
 
 
 @pytest.fixture
@@ -43,30 +44,31 @@ def test_stages_are_submitted_again_and_jobs_after_them_wait(submitted, tmp_path
     run, graph = submitted
     for name, value in {**JOB, "OMP_NUM_THREADS": "3"}.items():
         monkeypatch.setenv(name, value)
-    submit_reopened(run, graph, graph[1], JOB)
+    submit_reopened(run, graph, graph[1], JobEnvironment.of(JOB))
     calls = asked(tmp_path)
     assert [call[0] for call in calls if call[0] == "sbatch"] == ["sbatch"] * 2
     assert ["scontrol", "update", "JobId=9", "Dependency=afterok:11"] in calls
     assert was_submitted(run, "lengths", "11") and not was_submitted(run, "lengths", "8")
-    assert json.loads((tmp_path / "environment").read_text())["OMP_NUM_THREADS"] == ""
+    passed = json.loads((tmp_path / "environment").read_text())
+    assert passed["OMP_NUM_THREADS"] == "" and passed["SBP_COMMAND"] == "our sbp"
 
 
 @pytest.mark.parametrize("environment", [{}, {"SLURM_JOB_ID": "5"}])
 def test_only_a_job_of_the_run_submits(submitted, tmp_path, environment):
     run, graph = submitted
-    submit_reopened(run, graph, graph[1], environment)
+    submit_reopened(run, graph, graph[1], JobEnvironment.of(environment))
     assert not (tmp_path / "asked").exists() or "sbatch" not in {call[0] for call in asked(tmp_path)}
 
 
 def test_a_stage_that_has_enough_submits_nothing(submitted, tmp_path, monkeypatch):
     run, graph = submitted
     monkeypatch.setattr(toys.Lengths, "reopens", lambda self, run: None)
-    submit_reopened(run, graph, graph[1], JOB)
+    submit_reopened(run, graph, graph[1], JobEnvironment.of(JOB))
     assert not (tmp_path / "asked").exists() or "sbatch" not in {call[0] for call in asked(tmp_path)}
 
 
 def test_where_no_job_can_be_submitted_that_is_said(submitted, tmp_path, capsys):
     run, graph = submitted
     (tmp_path / "bin" / "sbatch").unlink()
-    submit_reopened(run, graph, graph[1], JOB)
+    submit_reopened(run, graph, graph[1], JobEnvironment.of(JOB))
     assert "lengths: words has more to do, but it cannot be submitted from here" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -180,7 +181,7 @@ def as_a_job(tmp_path: Path, name: str, command: str, tools: dict[str, str], **v
     called with."""
     folder = tmp_path / "bin"
     folder.mkdir(exist_ok=True)
-    for tool in ("bash", "grep", "mkdir", "timeout", "sed", "head", "cat", "sleep"):
+    for tool in ("bash", "grep", "mkdir", "timeout", "sed", "head", "cat", "sleep", "tail"):
         if not (folder / tool).exists():
             (folder / tool).symlink_to(shutil.which(tool))
     for tool, text in tools.items():
@@ -211,6 +212,20 @@ def test_a_killed_process_is_retried_a_counted_number_of_times(tmp_path):
     assert done.returncode == 137 and len(read_rows(tmp_path / "faults" / "7.jsonl")) == 3
     done, _ = as_a_job(tmp_path, "single.sbatch", "bash -c 'kill -TERM $$'", tools, SBP_MAX_RETRIES="9")
     assert done.returncode == 143  # ended by a signal
+
+
+@pytest.mark.parametrize(("left", "killed"), [(17, True), (-5, False), (None, False)])
+def test_a_process_that_does_not_end_near_the_time_limit_is_killed_in_time_to_requeue(tmp_path, left, killed):
+    """-5 seconds: the limit was raised while the job ran. Without a limit from Slurm nothing can be known."""
+    command = "bash -c 'trap \"\" TERM; kill -USR1 $PPID; sleep 4'"
+    limit = {} if left is None else {"SLURM_JOB_END_TIME": str(int(time.time()) + left)}
+    begun = time.monotonic()
+    done, calls = as_a_job(tmp_path, "single.sbatch", command, {"scontrol": ""}, SBP_MAX_RETRIES="2", **limit)
+    assert (time.monotonic() - begun < 3.5) == killed
+    assert done.returncode == (137 if killed else 0)
+    assert calls == (["scontrol requeue 7"] if killed else [])
+    assert ("killed before its time limit" in done.stderr) == killed
+    assert not (tmp_path / "faults" / "7.jsonl").exists()  # no fault that counts
 
 
 def test_without_scontrol_the_submit_host_requeues(tmp_path):

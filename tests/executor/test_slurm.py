@@ -161,11 +161,14 @@ def test_a_job_that_may_discard_and_starts_again_keeps_what_it_has_made(costly, 
     assert [file.name for file in sorted(run.aside.rglob("joint.txt"))] == ["joint.txt"]
 
 
-def test_submit_takes_the_words_of_run(tmp_path, capsys):
+def test_submit_takes_the_words_of_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SBP_COMMAND", "my sbp")
     file = REPOSITORY / "examples" / "quickstart" / "recipe.yaml"
     words = ["submit", str(file), f"run_folder={tmp_path / 'run'}", "--dry-run"]
     assert main([*words, "--discard", "tune.random", "--repair", "train-sbp"]) == 0
-    found = commands(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    found = commands(printed)
+    assert "export SBP_COMMAND='my sbp'\n" in printed
     assert [name for name, command in found.items() if "--discard" in command] == ["tune_random"]
     assert [name for name, command in found.items() if "--repair" in command] == ["train_sbp"]
     with pytest.raises(SystemExit) as left:
@@ -312,10 +315,11 @@ def test_jobs_submitted_inside_of_a_job_do_not_inherit_its_variables(clients, tm
     clients("sbatch", "7\n", body=f"json.dump(dict(os.environ), open({str(tmp_path / 'environment')!r}, 'w'))")
     for name, value in INTERACTIVE.items():
         monkeypatch.setenv(name, value)
-    slurm.submit(toys.make_run(tmp_path), tmp_path / "recipe.yaml", [], toys.graph())
+    monkeypatch.setenv("SBP_COMMAND", "of the surrounding job")
+    slurm.submit(toys.make_run(tmp_path), tmp_path / "recipe.yaml", [], toys.graph(), command="ours")
     passed = json.loads((tmp_path / "environment").read_text())
     assert {name: passed[name] for name in passed if name.startswith("SLURM_")} == {"SLURM_CONF": "/etc/s"}
-    assert "SBP_COMMAND" in passed
+    assert passed["SBP_COMMAND"] == "ours"
 
 
 @pytest.mark.parametrize("inside", [True, False])

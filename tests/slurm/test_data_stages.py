@@ -42,6 +42,9 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 FILES = 4
 """Of the corpus: units of `documents`, and tasks of its array. Each of the other stages here has four units, too."""
 
+HELD = shlex.join([sys.executable, held_sbp.__file__])
+"""Runs `sbp` in jobs whose tasks wait where they are told to."""
+
 WORDS = (
     "documents.train=80", "documents.oracle=40", "documents.valid=20", "documents.test=20",
     "documents.documents_per_shard=30", "slurm.partition=gpu", "slurm.cpu_partition=cpu", "slurm.gpus_per_node=8",
@@ -144,7 +147,7 @@ def disturb_in_the_middle(run: Run, graph: list[Stage], holds: Holds) -> None:
     """
     array = Array(run, graph[-1].name)
     with holds(*range(2, FILES + 1)):
-        slurm.submit(run, run.recipe.source, [], graph)
+        slurm.submit(run, run.recipe.source, [], graph, command=HELD)
         array.until(lambda: all(holds.process(task) for task in range(2, FILES + 1)), "the middle of the units")
         array.until_state(1, "COMPLETED")
         array.disturb(holds.process(4))
@@ -153,7 +156,7 @@ def disturb_in_the_middle(run: Run, graph: list[Stage], holds: Holds) -> None:
     os.truncate(cut, cut.stat().st_size // 2)
     gone.unlink()
     with holds(2):
-        slurm.submit(run, run.recipe.source, [], graph)
+        slurm.submit(run, run.recipe.source, [], graph, command=HELD)
         array.until(lambda: holds.process(2) is not None, "the middle of the missing unit")
         assert sorted(array.states()) == [1, 2, 3], "only tasks whose units are missing or damaged"
         array.until_state(1, "COMPLETED")
@@ -183,7 +186,6 @@ def holds(slurm, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(MARK, str(tmp_path / "run"))
     monkeypatch.setenv(held_sbp.HOLDS, str(tmp_path / "holds"))
-    monkeypatch.setenv("SBP_COMMAND", shlex.join([sys.executable, held_sbp.__file__]))
     return lambda where: Holds(tmp_path / "holds", where)
 
 

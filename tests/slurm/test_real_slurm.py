@@ -41,7 +41,6 @@ slurm: {partition: gpu, cpu_partition: cpu, time: "00:10:00", cpus_per_task: 1, 
 
 @pytest.fixture
 def run(slurm, tmp_path, monkeypatch) -> Run:
-    monkeypatch.setenv("SBP_COMMAND", shlex.join([sys.executable, toy.__file__]))
     monkeypatch.setenv("SBP_RANK_PATIENCE", "3")
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "recipe.yaml"
@@ -52,7 +51,8 @@ def run(slurm, tmp_path, monkeypatch) -> Run:
 
 
 def submit(run: Run, **more):
-    return jobs.submit(run, run.recipe.source, [], toy.graph(), **more)
+    command = shlex.join([sys.executable, toy.__file__])
+    return jobs.submit(run, run.recipe.source, [], toy.graph(), command=command, **more)
 
 
 def client(*words: str) -> str:

@@ -1,57 +1,106 @@
-"""A job that Slurm itself warns of its time limit; Slurm looks for such jobs twice a minute: mostly waiting."""
+"""Jobs at their real time limit, one minute: one that heeds Slurm's warning, one that does not, and one that gets none.
+
+They run side by side, and mostly wait: Slurm looks for such jobs twice a minute.
+"""
 
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support import slurm_toy as toy
 from support import stage_toys
 from support.slurm_cluster import client
-from support.whole_program import ROOT
 
+from megatron_sbp.executor import slurm, slurm_queue
 from megatron_sbp.executor.claim import claim
+from megatron_sbp.executor.job_notes import notes_on
 from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.executor.slurm_launch import SCRIPTS
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import by_name
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-
-def until(job: str, state: str, log: Path) -> None:
-    deadline = time.monotonic() + 200
-    while (found := client("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").strip()) != state:
-        assert time.monotonic() < deadline and found != "FAILED", f"{found}\n{log.read_text()}"
-        time.sleep(0.5)
+GRAPH = toy.graph()[:2]
+WARNED, NOT_WARNED = "--signal=B:USR1@30", "--signal=B:CONT@30"
+"""30 seconds before the limit, or up to a minute earlier; SIGCONT is none that a shell notices."""
 
 
-def test_a_time_limit_puts_the_job_back_into_the_queue(slurm, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SBP_COMMAND", shlex.join([sys.executable, toy.__file__]))
-    monkeypatch.setenv("SBP_HOME", str(ROOT))
-    recipe, log = tmp_path / "recipe.yaml", tmp_path / "job.out"
-    recipe.write_text(stage_toys.RECIPE.replace("words.txt", "x.jsonl"))
+@dataclass
+class Limited:
+    """A run whose last stage waits as a job with a limit of one minute."""
+
+    run: Run
+    job: str
+    begun: float
+
+    @property
+    def log(self) -> str:
+        """What the job printed."""
+        return "".join(file.read_text() for file in self.run.job_logs.glob(f"*{self.job}*.out"))
+
+    def until(self, *states: str) -> str:
+        deadline = time.monotonic() + 200
+        while (found := client("squeue", "-h", "-t", "all", "-j", self.job, "-o", "%T").strip()) not in states:
+            assert time.monotonic() < deadline and found != "FAILED", f"{found}\n{self.log}"
+            time.sleep(0.5)
+        print(f"job {self.job}: {found} after {time.monotonic() - self.begun:.0f} s")
+        return found
+
+    def completes(self) -> None:
+        """It does, now that nothing keeps the stage waiting."""
+        (self.run.root / "slow").unlink()
+        time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
+        client("scontrol", "update", f"JobId={self.job}", "StartTime=now")
+        self.until("COMPLETED")
+        assert StageRunner(self.run, GRAPH[-1], GRAPH).finished()
+
+
+def submit(run: Run) -> list[slurm_queue.Job]:
+    command = shlex.join([sys.executable, toy.__file__])
+    return slurm.submit(run, run.recipe.source, [], GRAPH, command=command)
+
+
+def start(folder: Path, how: str, signal: str) -> Limited:
+    """Submits the stage `total`, which begins to wait; `deaf` ignores SIGTERM."""
+    folder.mkdir()
+    site = f'{{partition: cpu, cpu_partition: cpu, time: "00:01:00", cpus_per_task: 1, sbatch: ["{signal}"]}}'
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(f"{stage_toys.RECIPE.replace('words.txt', 'x.jsonl')}\nslurm: {site}\n")
     run = Run.of(load_recipe(recipe))
     claim(run)
-    subprocess.run([sys.executable, toy.__file__, "squares", str(recipe)], check=True, timeout=60)
-    (run.root / "slow").write_text("")
-    words = ["--parsable", "--partition=cpu", "--cpus-per-task=1", "--time=1", "--signal=B:USR1@30", f"--output={log}"]
-    words += [str(SCRIPTS / "single.sbatch"), "total", str(recipe)]
-    job = subprocess.run(["sbatch", *words], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
-    until(job, "RUNNING", log)
-    begun = time.monotonic()
-    until(job, "PENDING", log)  # nobody sent a signal but Slurm
-    print(f"back in the queue after {time.monotonic() - begun:.0f} s\n{log.read_text()}")
-    assert (run.root / "slow").read_text() == "began" and "time limit" in log.read_text()
-    (run.root / "slow").unlink()
-    time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
-    client("scontrol", "update", f"JobId={job}", "StartTime=now")
-    until(job, "COMPLETED", log)
-    assert "Restarts=1" in client("scontrol", "show", "job", job)
-    assert StageRunner(run, by_name(toy.graph(), "total"), toy.graph()).finished()
+    StageRunner(run, by_name(GRAPH, "squares"), GRAPH).execute()
+    (run.root / "slow").write_text(how)
+    [job] = submit(run)
+    limited = Limited(run, job.id, time.monotonic())
+    limited.until("RUNNING")
+    return limited
+
+
+def test_time_limits_put_jobs_back_into_the_queue_or_are_named(slurm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    heeds = start(tmp_path / "heeds", "slow", WARNED)
+    deaf = start(tmp_path / "deaf", "deaf", WARNED)
+    ended = start(tmp_path / "ended", "deaf", NOT_WARNED)
+
+    heeds.until("PENDING")  # nobody sent a signal but Slurm
+    assert (heeds.run.root / "slow").read_text() == "began" and "the time limit is near" in heeds.log
+    heeds.completes()
+    deaf.until("PENDING")
+    assert "the time limit is near" in deaf.log and "killed before its time limit" in deaf.log
+    deaf.completes()
+    for each in (heeds, deaf):
+        assert "Restarts=1" in client("scontrol", "show", "job", each.job)
+
+    ended.until("TIMEOUT")
+    [job] = slurm_queue.jobs_of(ended.run)
+    said = "\n".join(notes_on(ended.run, job))
+    assert "its time limit ended it" in said and "DUE TO TIME LIMIT" in said and "`sbp submit`" in said
+    [again] = submit(ended.run)
+    ended.job = again.id
+    ended.completes()

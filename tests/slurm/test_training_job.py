@@ -1,113 +1,47 @@
-"""A real training as a Slurm job on two nodes: a rank is killed, `sbp` is signalled, a rank hangs; it completes."""
+"""A real training as a Slurm job on two nodes completes, whatever happens to its processes and to its cluster."""
 
 from __future__ import annotations
 
+import os
 import re
-import shlex
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from support.trained_run import BOUND, MARK, TrainedRun, processes
-from support.whole_program import RECIPE, ROOT, environment, run_sbp
+from support.mounted import mount, unmount
+from support.slurm_cluster import client
+from support.trained_run import BOUND, TrainedRun, processes
+from support.training_job import (
+    WORDS,
+    WORKERS,
+    assert_as_undisturbed,
+    back_in_the_queue,
+    copy,
+    ended,
+    in_the_middle,
+    preempt,
+    prepare,
+    second_rank,
+    start_again,
+    state,
+    submit,
+)
 
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.executor.job_rows import read_rows
-from megatron_sbp.executor.slurm_launch import SCRIPTS
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 
-WORDS = ("training.train_tokens=70_000", "training.save_interval=10", "training.log_interval=1")
-WORKERS = "training.megatron={num-workers: 1}"
 IMPATIENT = "training.megatron={num-workers: 1, distributed-timeout-seconds-after-init: 8}"
-
-
-def client(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
-
-
-def submit(training: TrainedRun, log: Path, **more: str) -> str:
-    """Submits train-baseline by hand, as slurm/README.md shows it, with further variables; returns the job's number."""
-    words = ["sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output={log}"]
-    words += [str(SCRIPTS / "training.sbatch"), "train-baseline", str(RECIPE), *training.words]
-    variables = {
-        **environment(),
-        "SBP_HOME": str(ROOT),
-        "SBP_COMMAND": shlex.join([sys.executable, "-m", "megatron_sbp"]),
-        "SBP_MAX_REQUEUES": "0",
-        MARK: str(training.run),
-        **more,
-    }
-    done = subprocess.run(words, capture_output=True, text=True, env=variables, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def state(job: str) -> str:
-    """As Slurm has it; a controller that is busy may not answer at once."""
-    deadline = time.monotonic() + 30
-    while not (found := client("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").strip()):
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.5)
-    return found
-
-
-def losses(training: TrainedRun) -> dict[int, float]:
-    from megatron_sbp.training.metrics import read_metrics
-
-    rows = read_metrics(training.folder / "metrics.jsonl")
-    return {row["iteration"]: row["loss"] for row in rows if row["kind"] == "train"}
-
-
-def in_the_middle(training: TrainedRun, job: str, log: Path, step: int) -> None:
-    """Waits until the job has trained beyond a step."""
-    deadline = time.monotonic() + 300
-    while training.iteration() < step:
-        assert time.monotonic() < deadline and state(job) in ("PENDING", "CONFIGURING", "RUNNING"), log.read_text()
-        time.sleep(0.05)
-
-
-def second_rank(training: TrainedRun) -> psutil.Process:
-    def is_second(process: psutil.Process) -> bool:
-        return process.environ().get("RANK") == "1" and "python" in process.name() and bool(process.children())
-
-    [found] = processes(training.run, is_second)
-    return found
-
-
-def ended(training: TrainedRun, job: str, log: Path, fault: float, bound: float = BOUND) -> str:
-    """The job's state, once it has ended and no process of it is left."""
-    while (left := processes(training.run)) or state(job) in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
-        assert time.monotonic() - fault < bound, f"{state(job)}, {left}\n{log.read_text()}"
-        time.sleep(0.2)
-    print(f"the job ended {time.monotonic() - fault:.1f} s later: {state(job)}")
-    return state(job)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A folder with `prepared`, all that the training reads, and `undisturbed`, trained by two ranks here."""
+    """What `prepare` makes."""
     folder = tmp_path_factory.mktemp("made")
-    run_sbp("run", RECIPE, f"run_folder={folder / 'prepared'}", *WORDS, "--until", "tokenize")
-    copy(folder / "prepared", folder / "undisturbed")
-    run_sbp(
-        "train-baseline", RECIPE, f"run_folder={folder / 'undisturbed'}", *WORDS, WORKERS, "launch.ranks_per_node=2"
-    )
+    prepare(folder)
     return folder
-
-
-def copy(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "-r", "--preserve=timestamps", source, target], check=True)
-
-
-def start_again(job: str) -> None:
-    """Without the usual two minutes after a requeue."""
-    time.sleep(3)  # in the same second Slurm would refuse its own credential as revoked
-    client("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 @pytest.mark.parametrize(
@@ -150,18 +84,69 @@ def test_a_training_job_survives_what_happens_to_it(slurm, made, tmp_path, monke
     hanging = second_rank(training)
     hanging.suspend()
     fault = time.monotonic()
-    while processes(training.run) or state(job) != "PENDING":
-        assert time.monotonic() - fault < BOUND, f"{state(job)}\n{log.read_text()}"
-        time.sleep(0.2)
+    back_in_the_queue(training, job, log, fault)
     [row] = read_rows(faults / f"{job}.jsonl")
     assert "hangs" in row["cause"] and row["node"] == "", row
-    print(f"back in the queue after {time.monotonic() - fault:.1f} s: {row['cause']}")
     start_again(job)
 
     assert ended(training, job, log, time.monotonic(), bound=300) == "COMPLETED", log.read_text()
     assert "Restarts=1" in client("scontrol", "show", "job", job)
     assert f"step {saved} of" in (training.run / "logs" / "train-baseline" / "training.log").read_text()
-    assert losses(training) == losses(TrainedRun(made / "undisturbed")) and len(losses(training)) == 69
+    assert_as_undisturbed(training, TrainedRun(made / "undisturbed"))
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A folder for the run, which is a small file system where one may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    print(mount(folder, "size=64m"))
+    yield folder
+    unmount(folder)
+
+
+def fill(disk: Path, training: TrainedRun, log: Path, told: dict[str, str]) -> None:
+    """A training job fails since the disk is full; afterwards there is room again."""
+    job = submit(training, log, **told)
+    in_the_middle(training, job, log, 12)
+    with open(disk / "filler", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize)
+    assert ended(training, job, log, time.monotonic()) == "FAILED"
+    said = log.read_text()
+    assert "the disk is full" in said and "in the queue" not in said, said
+    assert "ExitCode=2:0" in client("scontrol", "show", "job", job)
+    (disk / "filler").unlink()
+    assert tracker.read(training.folder) == 10
+
+
+def test_a_training_job_survives_what_happens_to_its_cluster(slurm, made, disk, tmp_path):
+    """The disk is full, a node is set down, the job is canceled, and a more urgent one takes a node."""
+    log, faults = tmp_path / "job.out", tmp_path / "faults"
+    copy(made / "prepared", disk / "run")
+    training = TrainedRun(disk / "run", *WORDS, WORKERS, "launch.nodes=2")
+    told = {"SBP_MAX_REQUEUES": "5", "SBP_MAX_RETRIES": "1", "SBP_FAULTS": str(faults), "SBP_RANK_PATIENCE": "3"}
+
+    if disk.is_mount():
+        fill(disk, training, log, told)
+
+    job = submit(training, log, **told)
+    in_the_middle(training, job, log, 22)
+    client("scontrol", "update", "NodeName=node2", "State=DOWN", "Reason=test")
+    back_in_the_queue(training, job, log, time.monotonic())
+    client("scontrol", "update", "NodeName=node2", "State=RESUME")
+    start_again(job)
+    in_the_middle(training, job, log, 32)
+    client("scancel", job)
+    assert ended(training, job, log, time.monotonic()) == "CANCELLED"
+
+    job = submit(training, log, **told)
+    in_the_middle(training, job, log, 42)
+    preempt("node1")
+    back_in_the_queue(training, job, log, time.monotonic())
+    start_again(job)
+    assert ended(training, job, log, time.monotonic(), bound=300) == "COMPLETED", log.read_text()
+    assert not list(faults.glob("*.jsonl")), "none of this is a fault of the training"
+    assert_as_undisturbed(training, TrainedRun(made / "undisturbed"))
 
 
 @pytest.mark.exhaustive
@@ -176,12 +161,8 @@ def test_a_preempted_training_job_goes_on(slurm, made, tmp_path, grace):
     job = submit(training, log, SBP_MAX_REQUEUES="5", SBP_MAX_RETRIES="1", SBP_FAULTS=str(tmp_path / "faults"))
     in_the_middle(training, job, log, 12)
     reached, fault = training.iteration(), time.monotonic()
-    words = ["--parsable", "--partition=urgent", "--nodelist=node1", "--exclusive", "--output=/dev/null"]
-    urgent = client("sbatch", *words, "--wrap=sleep 1").strip()
-    while processes(training.run) or state(job) != "PENDING":
-        assert time.monotonic() - fault < BOUND and state(job) != "FAILED", f"{state(job)}\n{log.read_text()}"
-        time.sleep(0.2)
-    print(f"back in the queue after {time.monotonic() - fault:.1f} s\n{log.read_text()}")
+    urgent = preempt("node1")
+    back_in_the_queue(training, job, log, fault)
     saved = tracker.read(training.folder)
     if grace:
         assert saved >= reached and saved == training.iteration(), "the checkpoint that the signal asked for"
@@ -193,4 +174,4 @@ def test_a_preempted_training_job_goes_on(slurm, made, tmp_path, grace):
     assert "Restarts=1" in client("scontrol", "show", "job", job)
     assert not list((tmp_path / "faults").glob("*.jsonl")), "a preemption is no fault"
     assert f"step {saved} of" in (training.run / "logs" / "train-baseline" / "training.log").read_text()
-    assert losses(training) == losses(TrainedRun(made / "undisturbed")) and len(losses(training)) == 69
+    assert_as_undisturbed(training, TrainedRun(made / "undisturbed"))

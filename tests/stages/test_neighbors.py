@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from support.finished_stage import rewritten
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
@@ -183,15 +182,12 @@ def test_scann_with_several_indexes(mined, tmp_path, helpers, leaves, monkeypatc
         assert audit["recall_at_k"] == 1.0 and {n: d for n, d in outputs(mined).items() if n in same} == same
 
 
-def test_nan_in_an_embedding_file(mined, tmp_path, helpers):
-    run = copy_of(mined, tmp_path / "run", helpers)
-    file = run.embeddings("train") / "00001.npy"
-    vectors = np.load(file)
-    vectors[17, 5] = np.nan
-    np.save(file, vectors)
-    rewritten(run, "embed", file)
-    with pytest.raises(InputError, match=r"embeddings/train/00001\.npy: the vector in row 17 has values that are not"):
-        helpers.execute(run, "neighbors")
+@pytest.mark.parametrize("engine", ["scann", "exact"])
+def test_vectors_that_embed_has_checked_are_not_checked_again(mined, tmp_path, helpers, monkeypatch, engine):
+    monkeypatch.setattr(Vectors, "check", lambda *_: pytest.fail("checked again"))
+    run = copy_of(mined, tmp_path / "run", helpers, neighbors=Neighbors(k=20, recall_sample=50, engine=engine))
+    helpers.execute(run, "neighbors")
+    assert outputs(run).keys() == outputs(mined).keys()
 
 
 def test_what_belongs_to_the_settings(tmp_path, helpers):

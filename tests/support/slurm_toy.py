@@ -8,6 +8,7 @@ squares (sharded) -> total (single) -> train (ranks under srun) -> report (singl
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -72,6 +73,8 @@ class Total(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         path = run.at("total.txt")
         if (run.root / "slow").exists():
+            if (run.root / "slow").read_text() == "deaf":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             (run.root / "slow").write_text("began")
             time.sleep(600)
         crash(run.root / "crash-total")

@@ -111,9 +111,10 @@ def test_bad_input_is_named(export, tmp_path):
     with pytest.raises(InputError, match=r"seeds.jsonl:2: 'text'"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     assert not (tmp_path / "out.jsonl.zst").exists()
-    seeds.write_text("")
-    with pytest.raises(InputError, match="no document"):
-        synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
+    for nothing in ("", '{"text": ""}\n{"text": " \\n"}\n'):
+        seeds.write_text(nothing)
+        with pytest.raises(InputError, match="no document"):
+            synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     (export / "roles.json").unlink()
     with pytest.raises(InputError, match=r"has no roles.json, so that nothing has the role separator"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)

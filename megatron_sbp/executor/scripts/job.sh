@@ -63,6 +63,18 @@ note_limit() {
   echo '{"near_limit": true}' 2>/dev/null >>"$SBP_FAULTS/$this_job.limits" || true
 }
 
+# Kills a process that has not ended 15 seconds before the job's time limit: Slurm does not put a job that it has to end itself back
+# into the queue.
+#   end_in_time PID
+end_in_time() {
+  local left=$((${SLURM_JOB_END_TIME:-0} - EPOCHSECONDS - 15))
+  # Slurm does not tell the end, or the limit was raised while the job ran.
+  if [ "$left" -le 0 ]; then return; fi
+  if timeout "$left" tail --pid="$1" -f /dev/null; then return; fi
+  echo "job $SLURM_JOB_ID: has not ended as it was asked to; killed before its time limit" >&2
+  kill -KILL "$1" || true
+}
+
 # Puts the job, or this task of an array, back into the queue. Where a compute node has no scontrol, the node that submitted the
 # job has one.
 #   requeue [NODES]    NODES must not get it again
@@ -113,7 +125,7 @@ requeue_until_done() {
   "$@" &
   child=$!
   # The shell handles a trap only between commands: that is why the command runs beside it.
-  trap 'near_limit=1; echo "job $SLURM_JOB_ID: the time limit is near" >&2; note_limit; $stop "$child"' USR1
+  trap 'near_limit=1; echo "job $SLURM_JOB_ID: the time limit is near" >&2; note_limit; end_in_time "$child" & $stop "$child"' USR1
   while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # a signal makes `wait` come back early
   wait "$child" && status=0 || status=$?
   trap - USR1

@@ -43,7 +43,7 @@ class ScannParts:
             self._folder = Path(self._temporary.name)
         groups = [list(group) for group in query_blocks(len(vectors.files), parts)]
         self._starts = [int(vectors.starts[group[0]]) for group in groups]
-        self._vectors = [Vectors([vectors.files[number] for number in group]) for group in groups]
+        self._vectors = [vectors.of_files(group) for group in groups]
         self.plans: list[ScannPlan] = [plan(len(part), part.dimensions, settings, seed) for part in self._vectors]
         self._open: tuple[int, ScannIndex] | None = None
 

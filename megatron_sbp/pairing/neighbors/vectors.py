@@ -19,6 +19,8 @@ class Vectors:
 
     Args:
         files: .npy, floating point [documents, dimensions]; read as float16. Rows are numbered over all of them.
+        checked: every vector was found to be finite and of length 1 when it was written, as by the stage `embed`;
+            reading does not check it again.
 
     Attributes:
         parts: the matrices, as they are on disk.
@@ -30,8 +32,8 @@ class Vectors:
         InputError: a file is missing, damaged, or has another shape than the others.
     """
 
-    def __init__(self, files: Sequence[Path]):
-        self.files = list(files)
+    def __init__(self, files: Sequence[Path], *, checked: bool = False):
+        self.files, self.checked = list(files), checked
         self.parts = [_open(file) for file in self.files]
         if not self.parts:
             raise InputError("there are no embeddings")
@@ -47,6 +49,10 @@ class Vectors:
     def __len__(self) -> int:
         """Number of vectors."""
         return int(self.starts[-1])
+
+    def of_files(self, numbers: Sequence[int]) -> Vectors:
+        """Those of some files, numbered on their own."""
+        return Vectors([self.files[number] for number in numbers], checked=self.checked)
 
     def tiles(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
         """All vectors in ascending order, in parts of at most `size` rows.
@@ -70,7 +76,8 @@ class Vectors:
     def read(self, place: int, begin: int = 0, end: int | None = None, into: np.ndarray | None = None) -> np.ndarray:
         """Rows of one file, checked: float32 [rows, dimensions] with float16 values; in `into`, where that is given."""
         rows, squares = widen(self.raw(place, begin, end), into)
-        self.check(place, begin, np.sqrt(squares))
+        if not self.checked:
+            self.check(place, begin, np.sqrt(squares))
         return rows
 
     def raw(self, place: int, begin: int = 0, end: int | None = None) -> np.ndarray:

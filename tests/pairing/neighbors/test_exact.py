@@ -110,6 +110,18 @@ def test_the_code_for_gpus_finds_the_same_candidates(save_vectors, helpers, monk
         exact._on_gpu(*search[:2], save_vectors(np.split(rows, [40])), 20, None, device="cpu")
 
 
+def test_no_norm_is_computed_of_vectors_that_were_checked(save_vectors, helpers, monkeypatch):
+    rows = helpers.unit_vectors(150, 24)
+    given = save_vectors(np.split(rows, [40]))
+    search = given.take(np.arange(9)), np.arange(9)
+    expected = exact._on_gpu(*search, given, 20, None, device="cpu")
+    monkeypatch.setattr(torch.linalg, "vector_norm", lambda *_, **__: pytest.fail("computed"))
+    found = exact._on_gpu(*search, Vectors(given.files, checked=True), 20, None, device="cpu")
+    np.testing.assert_array_equal(np.sort(found), np.sort(expected))
+    with pytest.raises(pytest.fail.Exception):
+        exact._on_gpu(*search, given, 20, None, device="cpu")
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_gpu_gives_the_same(save_vectors, helpers):

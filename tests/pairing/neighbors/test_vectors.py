@@ -44,6 +44,13 @@ def test_bad_rows_are_named(save_vectors, helpers, value, message):
         list(vectors.tiles(4))
 
 
+def test_vectors_that_were_checked_are_not_checked_again(save_vectors, helpers, monkeypatch):
+    rows = helpers.unit_vectors(20, 8)
+    vectors = Vectors(save_vectors([rows[:5], rows[5:]]).files, checked=True)
+    monkeypatch.setattr(Vectors, "check", lambda *_: pytest.fail("checked"))
+    np.testing.assert_array_equal(np.concatenate([tile.copy() for _, tile in vectors.tiles(4)]), rows)
+
+
 def test_bad_files_are_named(tmp_path, save_vectors, helpers):
     with pytest.raises(InputError, match="no such file"):
         Vectors([tmp_path / "none.npy"])
