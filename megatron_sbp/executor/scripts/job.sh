@@ -67,9 +67,11 @@ note_limit() {
 # into the queue.
 #   end_in_time PID
 end_in_time() {
-  local left=$((${SLURM_JOB_END_TIME:-0} - EPOCHSECONDS - 15))
-  # Slurm does not tell the end, or the limit was raised while the job ran.
-  if [ "$left" -le 0 ]; then return; fi
+  local end left
+  end=$(SLURM_TIME_FORMAT=standard timeout 60 squeue --noheader --jobs="$this_job" --format=%e 2>/dev/null) &&
+    end=$(date -d "$end" +%s 2>/dev/null) || end=${SLURM_JOB_END_TIME:-0} # of Slurm 23.02 and later; as it was at the start
+  left=$((end - EPOCHSECONDS - 15))
+  if [ "$left" -le 0 ]; then return; fi # Slurm does not tell, or the limit was raised
   if timeout "$left" tail --pid="$1" -f /dev/null; then return; fi
   echo "job $SLURM_JOB_ID: has not ended as it was asked to; killed before its time limit" >&2
   kill -KILL "$1" || true
