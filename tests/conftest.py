@@ -31,7 +31,7 @@ LONG = (
     "report/test_browser.py", "training/test_pretrain.py", "stages/test_harness.py", "slurm/test_doctor.py",
     "evaluation/test_harness.py", "training/test_ranks.py", "stages/test_evaluated_quality.py",
     "end_to_end/test_chaos.py", "end_to_end/test_killed_workers.py", "training/test_parallel.py",
-    "end_to_end/test_second_round.py",
+    "end_to_end/test_second_round.py", "evaluation/test_judge_of_vllm.py",
     "rehearsal/test_materials.py",
     "training/megatron/test_model_builder.py", "tokenization/test_indexed.py", "base/test_hub.py",
     "stages/test_extending.py", "tools/test_own_pipeline.py",
