@@ -13,6 +13,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import JudgeEndpoint, Recipe, dump_recipe
 from megatron_sbp.recipe.sections import Launch, Slurm, Synthesizer
+from megatron_sbp.report.judge_reading import agreement_sentence
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count
 from megatron_sbp.report.quality import GROUPS, sheet_rows
@@ -282,9 +283,9 @@ def _dropped(audits: Mapping[str, Mapping[str, JsonValue]]) -> str:
 def _quality(name: str, quality: Mapping[str, JsonValue] | None) -> str:
     if quality is None:
         return f"`{name}`: not measured."
-    told = seed_sentence(dict(quality["similarity"]))
+    told = " ".join(filter(None, (seed_sentence(quality["similarity"]), agreement_sentence(quality.get("judge")))))
     shown = _table(["", *(label for _, label, _ in GROUPS)], sheet_rows(dict(quality)))
-    return f"`{name}`, in brackets the 95 % interval. {told or ''}\n\n{shown}"
+    return f"`{name}`, in brackets the 95 % interval. {told}\n\n{shown}"
 
 
 def _figures(results: Mapping[str, JsonValue] | None, arm: str, replicate: int) -> str:

@@ -10,6 +10,7 @@ from megatron_sbp.evaluation.confidence import estimate, share_interval
 from megatron_sbp.report import paper
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.html import figure, missing, panels, paragraph, section, side_by_side, table
+from megatron_sbp.report.judge_reading import agreement_sentence, agrees_poorly
 from megatron_sbp.report.line_chart import Curve, line_chart
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import NOTHING, count, fixed, percent
@@ -50,6 +51,8 @@ def _sheet_of(quality: JsonObject) -> str:
         "construction; raw generations are not.",
         kind="ours",
     ) + "".join(paragraph(note, "soft") for note in _notes(quality, limits))
+    trusted, judge = agreement_sentence(quality.get("judge")), quality.get("judge")
+    ours += paragraph(trusted, "note" if agrees_poorly(judge) else "soft") if trusted else ""
     compared = side_by_side(*filter(None, (_novelty_plot(quality["groups"]), _cosines(quality["similarity"]))))
     return (paragraph(told) if told else "") + ours + compared
 
@@ -259,15 +262,18 @@ def _novelty_plot(groups: JsonObject) -> str:
 
 
 def _cosines(similar: JsonObject) -> str:
-    ends = similar.get("intervals") or {}
+    raw = similar.get("generations", {})  # an earlier version did not measure them
     rows = [
-        [label, ranged(similar[key], ends.get(key), lambda value: fixed(value, 3))]
-        for label, key in (
-            ("synthetic document and its seed document", "to_seed"),
-            ("synthetic document and another seed document", "random_pairs"),
-            ("pair of real documents tuned on", "real_pairs"),
-            ("random pair of real documents", "real_random_pairs"),
+        [label, ranged(found.get(key), (found.get("intervals") or {}).get(key), lambda value: fixed(value, 3))]
+        for label, found, key in (
+            ("synthetic document and its seed document", similar, "to_seed"),
+            ("synthetic document and another seed document", similar, "random_pairs"),
+            ("raw generation and its seed document", raw, "to_seed"),
+            ("raw generation and another seed document", raw, "random_pairs"),
+            ("pair of real documents tuned on", similar, "real_pairs"),
+            ("random pair of real documents", similar, "real_random_pairs"),
         )
+        if found
     ]
     return table(["mean cosine of embeddings", "this run"], rows)
 

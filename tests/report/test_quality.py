@@ -65,18 +65,29 @@ def test_text_that_ignores_its_seed_is_called_that(data):
     assert "to another 0.280: the text ignores its seed" in format_results(data.results)
 
 
+def test_similarity_of_raw_generations_is_told_beside_that_of_the_kept_texts(data):
+    page = quality_section(data)
+    for label, cell in (
+        ("synthetic document and its seed document", "0.610 [0.580, 0.640]"),
+        ("raw generation and its seed document", "0.630 [0.600, 0.660]"),
+        ("raw generation and another seed document", "0.290 [0.260, 0.320]"),
+    ):
+        assert f'<th scope="row">{label}</th><td>{cell}</td>' in page
+
+
 def test_a_sheet_of_an_earlier_version_is_shown_without_what_it_lacks(data):
     quality = data.results["quality"]
     new = ("intervals", "lengths", "novel_ngrams_by_n", "distinct", "self_bleu", "vocabulary_overlap", "compared")
     for group in quality["groups"].values():
         for name in (*new, "perplexity", "retokenized", "non_factual", "pair_irrelevance"):
             del group[name]
-    for name in ("seed_gain", "reads_seed", "intervals"):
+    for name in ("seed_gain", "reads_seed", "intervals", "generations"):
         del quality["similarity"][name]
     del quality["judge"]
     found = rows(data)
     assert found["tokens per document, mean"] == ["61"] * 3
-    assert "self-BLEU" not in found and not charts_of(quality_section(data))
+    page = quality_section(data)
+    assert "self-BLEU" not in found and "raw generation and" not in page and not charts_of(page)
 
 
 def test_novel_ngrams_are_drawn_in_per_cent(data):
@@ -109,6 +120,20 @@ def test_a_judge_of_any_kind_is_named(data):
     endpoint = {"model": "big-1", "base_url": "http://localhost:8000/v1", "prompt": "0123456789abcdef"}
     data.results["quality"]["judge"] = endpoint
     assert "The judge is the model big-1 at http://localhost:8000/v1 (prompt 0123456789ab)." in quality_section(data)
+
+
+def test_a_judge_that_agrees_poorly_with_a_known_truth_is_called_that_on_the_page(data):
+    assert "whose truth is known" not in quality_section(data)
+    truth = {"value": 0.9, "low": 0.8, "high": 0.96}
+    known = {"known": 40, "no_opinion": 0, "accuracy": truth, "kappa": truth}
+    judge = {"model": "big-1", "base_url": "http://localhost:8000/v1", "prompt": "0123456789abcdef"}
+    judge["agreement"] = {"cases": 60, "malformed": 0, "factual": known, "relevant": {**known, "known": 60}}
+    data.results["quality"]["judge"] = judge
+    assert '<p class="soft">The judge&#x27;s right answers about 60 cases' in quality_section(data)
+    judge["agreement"]["relevant"]["kappa"] = {"value": 0.2, "low": 0.1, "high": 0.3}
+    page = quality_section(data)
+    assert '<p class="note">The judge&#x27;s right answers about 60 cases' in page
+    assert "That is poor agreement about relevance to the seed (kappa below 0.6): do not rely on those figures" in page
 
 
 def test_the_real_text_of_the_judge_is_pairs_where_there_are_pairs(data):

@@ -77,6 +77,8 @@ def test_figures_come_from_the_right_places(run):
     assert arms["baseline"]["real_epochs"] > arms["sbp"]["real_epochs"] > 1
     assert results["synthetic"]["before_filters"]["repetition"] == 0.06
     assert results["synthetic"]["repetition"] == 0.0
+    assert results["synthetic"]["similarity_to_seed"] == 0.61
+    assert results["synthetic"]["before_filters"]["similarity_to_seed"] == 0.63
 
 
 def test_gap_closed_is_the_share_of_the_oracles_gain(run):

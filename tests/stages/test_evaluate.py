@@ -362,6 +362,11 @@ def test_an_endpoint_is_asked_once_and_its_answers_stay(run, quality, monkeypatc
     for group in ("synthetic", "generations", "real"):
         assert found["groups"][group]["non_factual"] == quality["groups"][group]["non_factual"]
         assert found["groups"][group]["pair_irrelevance"]["judged"] == 0
+    # It takes each of the 60 known cases for true, and says nothing about relevance.
+    agreement = found["judge"]["agreement"]
+    assert (agreement["cases"], agreement["malformed"], agreement["no_answer"]) == (60, 0, 0)
+    assert agreement["factual"]["accuracy"]["value"] == 0.5 and agreement["relevant"]["no_opinion"] == 60
+    assert again["judge"]["agreement"] == agreement and "agreement" not in quality["judge"]
     assert [file.name for file in (run.root / "answers").iterdir()] == ["evaluation.quality.answers.jsonl"]
 
 

@@ -465,6 +465,14 @@ def _quality() -> dict[str, Any]:
             "seed_gain": 0.33,
             "reads_seed": True,
             "intervals": {"to_seed": [0.58, 0.64], "random_pairs": [0.25, 0.31], "seed_gain": [0.3, 0.36]},
+            "generations": {
+                "documents": 50,
+                "to_seed": 0.63,
+                "random_pairs": 0.29,
+                "seed_gain": 0.34,
+                "reads_seed": True,
+                "intervals": {"to_seed": [0.6, 0.66], "random_pairs": [0.26, 0.32], "seed_gain": [0.31, 0.37]},
+            },
         },
         "limits": {
             "max_repetition": 0.3,
