@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +51,26 @@ def test_a_current_folder_that_was_removed_is_said(tmp_path, monkeypatch):
         with pytest.raises(FileNotFoundError) as lost:
             call()
         assert told_of(lost.value, ["corpus.jsonl"]) == "the current folder no longer exists; change to one that does"
+
+
+NO_SEMAPHORE = """
+import multiprocessing
+from megatron_sbp.base.errors import told_of
+
+try:
+    held = [multiprocessing.Semaphore() for _ in range(10_000)]
+except OSError as error:
+    print(told_of(error))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_semaphore_without_room_is_no_full_disk():
+    """`the disk is full; free some space`, it said."""
+    words = (
+        f"mount -t tmpfs -o size=4k tmpfs /dev/shm && exec {shlex.quote(sys.executable)} -c {shlex.quote(NO_SEMAPHORE)}"
+    )
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", words], capture_output=True, text=True, timeout=60)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip("no mount here")
+    assert done.stdout.startswith("shared memory is full; make /dev/shm larger"), done.stderr

@@ -18,7 +18,7 @@ from megatron_sbp.recipe.sections.pairing import Embedding, Neighbors, Pairs
 from megatron_sbp.recipe.sections.section import DEFAULTS, Section
 from megatron_sbp.recipe.sections.synthesis import Filter, Synthesis
 from megatron_sbp.recipe.sections.training import Model, Training, Tuning
-from megatron_sbp.recipe.values import Count, Int, Marks, Place, Prose, Text
+from megatron_sbp.recipe.values import Int, Marks, Place, Prose, Replicates, Text
 
 
 class Recipe(Section):
@@ -43,7 +43,7 @@ class Recipe(Section):
     Each is tuned and sampled once, even if several arms read its text."""
     arms: dict[Text, Arm] = CLASSIC_ARMS
     """The models to train and compare, by name. Without this key: baseline, sbp, and oracle, as in the paper."""
-    replicates: Count = 1
+    replicates: Replicates = 1
     """Number of times synthesizers and arms are trained, each time with different weights, orders, and generations, on
     the same split. With several, intervals cover more than the noise of the test set."""
     marks: Marks = {}
