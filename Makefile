@@ -3,8 +3,9 @@
 # Hundreds of processes are started: where this is set, each of them would compile torch and Megatron anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Folders whose unmarked tests start no training.
-QUICK = tests/test_*.py tests/recipe tests/planning tests/documents tests/tokenization tests/report
+# Folders whose unmarked tests take seconds.
+QUICK = tests/test_*.py $(addprefix tests/,base recipe documents tokenization overlap pairing synthesis publishing planning \
+	report doctor executor cli)
 
 setup:  ## .venv from the lock file; does nothing when it is there
 	@bash scripts/setup.sh

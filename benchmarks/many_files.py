@@ -44,8 +44,8 @@ def make(folder: Path, count: int, many: int, words: int) -> None:
 
 def inputs(folder: Path, count: int) -> tuple[Documents, list[list[Path]], list[Path]]:
     """The recipe's section, the files, their groups, and the parts."""
+    from megatron_sbp.documents.corpus_files import corpus_files
     from megatron_sbp.documents.input_groups import input_groups
-    from megatron_sbp.documents.reading import corpus_files
     from megatron_sbp.recipe.sections import Documents
 
     held_out = max(1, count // 100)

@@ -8,11 +8,12 @@ Every step is a function in a process of its own; its CPU seconds and its peak o
 process. Memory is that without a file behind it (RssAnon, sampled 50 times a second): pages of mapped files can be
 reclaimed. Embeddings, neighbors and generations that later steps read are made up. The steps that run a model (`embed`,
 `compare`, `synthesize`) do so for 64 documents on one CPU core, with MiniLM and a synthesizer of a million parameters;
-a GPU and the paper's models cost something else. Their start is in the figure. The table has the CPU seconds at the
-largest size, the memory at every size, and the slope of both between the two largest; the other tables extrapolate the
-CPU seconds: those per document times the documents of the paper's corpora, and those per generation (1.1 for each
-document here) times the generations of its recipes. The slope of memory says little while buffers are not yet full.
-Steps that look at one shard, or at a million pairs, are tasks of an array: their memory does not depend on the corpus.
+a GPU and the paper's models cost something else. Their start is in the figure, so they are not extrapolated. The table
+has the CPU seconds at the largest size, the memory at every size, and the slope of both between the two largest; the
+other tables extrapolate the CPU seconds: those per document times the documents of the paper's corpora, and those per
+generation (1.1 for each document here) times the generations of its recipes. The slope of memory says little while
+buffers are not yet full. Steps that look at one shard, or at a million pairs, are tasks of an array: their memory does
+not depend on the corpus.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def join_pairs(folder: Path) -> None:
 
 def tokenize_pairs(folder: Path) -> None:
     """One unit: at most a million pairs."""
-    from megatron_sbp.tokenization.pair_files import tokenize_pairs
+    from megatron_sbp.tokenization.pair_parts import tokenize_pairs
     from megatron_sbp.tokenization.pairs import PairLimits
     from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -289,14 +290,14 @@ def keep(folder: Path) -> None:
 
 
 STEPS: list[tuple[str, Callable[[Path], None]]] = [
-    ("documents (all files)", documents), ("documents, writing shards", cut_shards), ("tokenizer", tokenizer),
+    ("documents, reading (all files)", documents), ("documents, writing shards", cut_shards), ("tokenizer", tokenizer),
     ("tokenize (a shard)", tokenize), ("", made_up_parts),
-    ("tokenize, merging", merge), ("", made_up_neighbors), ("pairs (all shards)", pairs),
+    ("tokenize, joining", merge), ("", made_up_neighbors), ("pairs (all shards)", pairs),
     ("pairs, joining", join_pairs), ("tokenize-pairs (a million)", tokenize_pairs), ("", made_up_generations),
     ("judge (a shard)", judge), ("", made_up_judged), ("deduplicate (all bands)", deduplicate),
     ("filter (all shards)", keep), ("tokenize-synthetic (a shard)", models.tokenize_synthetic),
     ("documents (the whole stage, with digests)", models.run_documents), ("", models.some_documents),
-    ("index-corpus", models.index_corpus), ("neighbors, exact (a shard against all)", models.search_exact),
+    ("index-corpus (all parts)", models.index_corpus), ("neighbors, exact (a shard against all)", models.search_exact),
     ("neighbors, ScaNN (a shard, index included)", models.search_scann), (f"embed ({SOME} documents)", models.embed),
     (f"compare ({SOME} generations)", models.compare), (f"synthesize ({SOME} generations)", models.synthesize),
 ]  # fmt: skip
@@ -309,11 +310,13 @@ TASKS = {
 OF_GENERATIONS = {
     "judge (a shard)": PER_DOCUMENT, "deduplicate (all bands)": PER_DOCUMENT, "filter (all shards)": PER_DOCUMENT,
     "tokenize-synthetic (a shard)": PER_DOCUMENT,
-    **dict.fromkeys((f"compare ({SOME} generations)", f"synthesize ({SOME} generations)"), 1),
 }  # fmt: skip
 """Steps on generations, and how many of these each document counts for in their figures."""
-NOT_LINEAR = {"neighbors, exact (a shard against all)", "neighbors, ScaNN (a shard, index included)"}
-"""Their cost per document grows with the corpus: they are left out of the extrapolation."""
+NOT_LINEAR = {
+    "neighbors, exact (a shard against all)", "neighbors, ScaNN (a shard, index included)", "index-corpus (all parts)",
+}  # fmt: skip
+"""Their cost per document grows with the corpus: they are left out of the extrapolation, as are the steps that run a
+model for a few texts, which mostly load it."""
 
 
 def task_documents(folder: Path, name: str) -> float | None:
@@ -409,12 +412,12 @@ def table(figures: dict[int, dict[str, dict[str, float]]]) -> str:
         bytes_each = 0.0 if task else (large["memory"] - small["memory"]) / span
         slopes[name] = cpu
         cells = " | ".join(f"{figures[size][name]['memory'] / 1e6:,.0f} MB" for size in sizes)
-        lines.append(f"| {name} | {large['cpu']:,.1f} | {1e3 * cpu:.2f} | {cells} | {max(0.0, bytes_each):,.0f} |")
+        lines.append(f"| {name} | {large['cpu']:,.1f} | {1e3 * cpu:.3f} | {cells} | {max(0.0, bytes_each):,.0f} |")
     for unit, sizes_there in (("document", CORPORA), ("generation", SYNTHETIC)):
         lines += ["", f"| core-hours | ms per {unit} | " + " | ".join(sizes_there) + " |"]
         lines.append("|---|---|" + "---|" * len(sizes_there))
         for name, cpu in slopes.items():
-            if name in NOT_LINEAR or (name in OF_GENERATIONS) != (unit == "generation"):
+            if name in NOT_LINEAR or f"({SOME} " in name or (name in OF_GENERATIONS) != (unit == "generation"):
                 continue
             each = max(0.0, cpu) / OF_GENERATIONS.get(name, 1)
             hours = " | ".join(f"{each * count / 3600:,.1f}" for count in sizes_there.values())

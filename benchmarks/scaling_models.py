@@ -97,7 +97,7 @@ def search_scann(folder: Path) -> None:
 
 
 def index_corpus(folder: Path) -> None:
-    """One part of the index, of all documents."""
+    """All parts of the index one after another, each a pass over all documents: memory is that of one."""
     from megatron_sbp.synthesis.corpus_index import close_index, plan_corpus_index, write_index_part
 
     plan = plan_corpus_index(folder / "real", 13, 16.0)

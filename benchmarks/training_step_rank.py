@@ -130,13 +130,13 @@ mock_datasets.is_distributed = True  # type: ignore[attr-defined]
 
 def mock(path: str, name: str) -> None:
     """The peer."""
-    from megatron_sbp.training import pretrain
+    from megatron_sbp.training import pretrain, rank_flags
     from megatron_sbp.training.megatron import cpu
 
     pretrain._quiet()
-    options, sys.argv[1:] = pretrain.process_options(sys.argv[1:])
+    options, sys.argv[1:] = rank_flags.process_options(sys.argv[1:])
     on_cpu = cpu.install(device=options.sbp_device)
-    sys.argv += pretrain._machine_flags(on_cpu)
+    sys.argv += rank_flags.machine_flags(on_cpu)
     import megatron.core.datasets.utils as dataset_utils
     import megatron.training.training as training
     from megatron.core.enums import ModelType
@@ -154,10 +154,10 @@ def mock(path: str, name: str) -> None:
 
 def ours(path: str, name: str) -> int:
     """Ours."""
-    from megatron_sbp.training import pretrain
+    from megatron_sbp.training import pretrain, rank_flags
     from megatron_sbp.training.megatron import cpu
 
-    cpu.install(device=pretrain.process_options(sys.argv[1:])[0].sbp_device)
+    cpu.install(device=rank_flags.process_options(sys.argv[1:])[0].sbp_device)
     if "--sdpa-without-mask" in sys.argv:
         sys.argv.remove("--sdpa-without-mask")
         leave_out_the_mask()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -30,11 +31,13 @@ def run() -> int:
 
 def _open_streams() -> None:
     """Opens standard streams that the caller has closed (`>&-`): the next files that are opened would have their
-    numbers, and libraries print into them."""
+    numbers, and libraries print into them. What the output cannot encode is printed as Python's escapes."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  takes the lowest free number: that of the stream
             os.set_inheritable(getattr(sys, name).fileno(), True)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # documents and paths may not be in the terminal's character set
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

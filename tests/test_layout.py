@@ -20,8 +20,9 @@ def test_every_module_has_its_test_file():
     assert not missing, f"not there: {', '.join(missing)}"
 
 
-NAMED_AFTER_WHAT_THEY_SERVE = {"stages", "doctor"}
-"""A verb is a file of stages/, a subject one of doctor/: `stages/judge.py` calls `evaluation/judge.py`."""
+NAMED_AFTER_WHAT_THEY_SERVE = {"stages", "doctor", "sections"}
+"""A verb is a file of stages/, a subject one of doctor/: `stages/judge.py` calls `evaluation/judge.py`. A file of
+recipe/sections/ has the settings of a package."""
 
 COMPLETED_BY_THEIR_PACKAGE = {
     "audit", "contamination", "corpus", "corpus_index", "cutting", "harness", "hugging_face", "judging", "names",

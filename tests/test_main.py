@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import entry_points
 
 import pytest
+from support.whole_program import RECIPE, environment
 
 INTERRUPTED = """
 import os, runpy, signal, sys
@@ -55,3 +56,13 @@ def test_streams_that_the_caller_closed(tmp_path):
     words = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", sys.executable, "-c", CLOSED, str(tmp_path / "said")]
     subprocess.run(words, timeout=60)
     assert (tmp_path / "said").read_text() == "0 True"
+
+
+def test_what_the_terminal_cannot_encode_is_escaped(tmp_path):
+    """A document, or a path, in a terminal of another character set ended `sbp status` and `sbp trace` with a
+    traceback."""
+    words = [sys.executable, "-m", "megatron_sbp", "status", str(RECIPE), f"run_folder={tmp_path}/é 日"]
+    latin = {**environment(), "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(words, env=latin, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\xe9 \\u65e5, " in done.stdout

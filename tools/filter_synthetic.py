@@ -65,14 +65,13 @@ def main() -> None:
         help="leave out the ids that were written (token_ids), so that the text is tokenized again",
     )
     options = parser.parse_args()
-    if options.shingle_tokens < 1:
-        parser.error("--shingle-tokens must be 1 or more")
     from megatron_sbp.documents.foreign import Source
     from megatron_sbp.synthesis.filter_files import filter_generations
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
     given = {name: getattr(options, name) for name in Filter.model_fields if hasattr(options, name)}
     with command_line.errors_reported(options):
+        shingles = make_section(Pairs, shingle_tokens=options.shingle_tokens)
         audit = filter_generations(
             options.inputs,
             options.output,
@@ -80,7 +79,7 @@ def main() -> None:
             seeds=Source(options.seeds, options.text_field, options.id_field) if options.seeds else None,
             corpus=options.corpus,
             rules=make_section(Filter, **given),
-            shingle_tokens=options.shingle_tokens,
+            shingle_tokens=shingles.shingle_tokens,
         )
     print(json.dumps({name: audit[name] for name in ("generations", "kept", "tokens", "dropped")}))
 

@@ -65,29 +65,27 @@ def main() -> None:
     for name in ("generations", "max_seed_tokens", "max_new_tokens", "batch_size", "temperature", "top_p"):
         if getattr(options, name) <= 0:
             parser.error(f"--{name.replace('_', '-')} must be above 0")
+    from megatron_sbp.documents.foreign import Source
+    from megatron_sbp.recipe import Synthesis, make_section
     from megatron_sbp.synthesis.synthesize_files import synthesize
+    from megatron_sbp.synthesis.text_limits import TextLimits
+    from megatron_sbp.tokenization.hugging_face import open_synthesizer_tokenizer
 
-    with command_line.errors_reported(options):
+    sampling = ("engine", "temperature", "top_p", "batch_size", "precision")
+    with command_line.errors_reported(options, generations_per_document="generations"):
+        tokenizer = open_synthesizer_tokenizer(
+            options.checkpoint, options.tokenizer, options.separator, options.end_of_document
+        )
         counts = synthesize(
             options.checkpoint,
-            options.inputs,
+            Source(options.inputs, options.text_field, options.id_field),
             options.output,
-            text_field=options.text_field,
-            id_field=options.id_field,
+            tokenizer=tokenizer,
+            settings=make_section(Synthesis, tokens=1, **{name: getattr(options, name) for name in sampling}),
+            limits=TextLimits(options.max_seed_tokens, options.max_new_tokens, options.seed_cut),
             generations_per_document=options.generations,
-            max_seed_tokens=options.max_seed_tokens,
-            max_new_tokens=options.max_new_tokens,
-            seed_cut=options.seed_cut,
-            temperature=options.temperature,
-            top_p=options.top_p,
             seed=options.seed,
-            engine=options.engine,
-            batch_size=options.batch_size,
-            precision=options.precision,
             device=options.device,
-            tokenizer_source=options.tokenizer,
-            separator=options.separator,
-            end_of_document=options.end_of_document,
         )
     print(json.dumps(counts))
 

@@ -1,4 +1,4 @@
-"""Writes judge_cases.jsonl: pairs of biographies whose truth is known, to try a judge on (tools/judge_agreement.py).
+"""Writes the package's judge_cases.jsonl: pairs of biographies whose truth is known, to try a judge on.
 
     python make_judge_cases.py [FILE]
 
@@ -52,7 +52,8 @@ def _changed(world: World, person: Person, random: np.random.Generator) -> Perso
 
 
 def main() -> int:
-    file = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("judge_cases.jsonl")
+    shipped = Path(__file__).parents[2] / "megatron_sbp" / "evaluation" / "prompts" / "judge_cases.jsonl"
+    file = Path(sys.argv[1]) if len(sys.argv) > 1 else shipped
     file.write_text("".join(json.dumps(case) + "\n" for case in cases()), encoding="utf-8")
     return 0
 

@@ -149,7 +149,8 @@ def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -
     """Ends the program with one line on stderr: status 1 for a fault; 2 for invalid input, no space, no permission, or
     a path on the command line that does not exist.
 
-    SIGTERM ends it as an exception does, so that temporary files are removed: status 143.
+    SIGTERM and Ctrl-C end it as an exception does, so that temporary files are removed: status 143, and 130 with one
+    line.
 
     Args:
         options: of the program. If a library error names a recipe key, the message names the corresponding option
@@ -174,6 +175,9 @@ def errors_reported(options: argparse.Namespace | None = None, **renamed: str) -
             raise
         print(f"error: {told}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     finally:
         signal.signal(signal.SIGTERM, usual)
 

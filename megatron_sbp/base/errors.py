@@ -21,8 +21,8 @@ _LOST = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
 def told_of(error: OSError, given: Iterable[object] = ()) -> str | None:
-    """One line for an error that the user can fix: no space, no permission, or a path that they gave and that does not
-    exist; None for a fault, such as a missing file of the program's own.
+    """One line for an error that the user can fix: no space, no permission, a path that they gave and that does not
+    exist, or no current folder; None for a fault, such as a missing file of the program's own.
 
     Args:
         error: As it was raised.
@@ -30,11 +30,31 @@ def told_of(error: OSError, given: Iterable[object] = ()) -> str | None:
     """
     if error.errno in NO_ROOM:
         reason, advice = NO_ROOM[error.errno]
+        if _of_semaphore(error):
+            reason, advice = "shared memory is full", "make /dev/shm larger (docker --shm-size, a bind mount)"
         place = f" while writing {error.filename}" if error.filename else ""
         return f"{reason}{place}; {advice} and run the same command again"
+    if error.errno in _LOST and _no_current_folder():
+        return "the current folder no longer exists; change to one that does"
     if error.errno in _REFUSED or (error.errno in _LOST and _is_named(error.filename, given)):
         return f"{error.filename or 'a file'}: {error.strerror}"
     return None
+
+
+def _of_semaphore(error: OSError) -> bool:
+    """Whether a semaphore of processes was to be made: a file in /dev/shm, which the error does not name."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.endswith("multiprocessing/synchronize.py")
+
+
+def _no_current_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _is_named(path: object, given: Iterable[object]) -> bool:

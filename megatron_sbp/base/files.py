@@ -164,6 +164,8 @@ def read_json(path: Path) -> JsonValue:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not valid JSON ({error})", file=path) from error
+    except IsADirectoryError as error:
+        raise InputError("is a folder, not a file", file=path) from error
 
 
 def write_jsonl_zst(path: Path, rows: Iterable[JsonObject], level: int = 6) -> int:

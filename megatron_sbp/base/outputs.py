@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.base.files import is_utf8
 
 
 def check_file(path: Path, inputs: Iterable[Path | str] = (), suffix: str = "") -> None:
@@ -92,8 +93,11 @@ def check_place(path: Path) -> None:
     """Refuses a path at which nothing can be created. Leaves nothing behind.
 
     Raises:
-        InputError: something above it is not a folder, or the nearest existing folder cannot be written to.
+        InputError: something above it is not a folder, the nearest existing folder cannot be written to, or its name is
+            not UTF-8, as Arrow needs it.
     """
+    if not is_utf8(path):
+        raise InputError("has bytes in its path that are not UTF-8; name another", file=path)
     folder = path.parent
     while not os.path.lexists(folder):
         folder = folder.parent

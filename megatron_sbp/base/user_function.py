@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ class UserFunction:
         try:
             with _folder_first(self.file.resolve().parent):
                 spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            _let_end(error)
             raise self.error(f"cannot be loaded: {type(error).__name__}: {error}") from error
         function = getattr(module, self.name, None)
         if not callable(function):
@@ -92,7 +94,8 @@ def call_batch(
     """
     try:
         said = function([{**case, "row": dict(case["row"])} for case in batch])  # it may modify its argument
-    except Exception as error:  # a user's function may raise anything
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
+        _let_end(error)
         if len(batch) > 1:
             for case in batch:  # which of them was it?
                 call_batch(function, [case], fail)
@@ -101,6 +104,13 @@ def call_batch(
         what = f"{len(said)} entries" if isinstance(said, list | tuple) else type(said).__name__
         raise fail(f"returned {what} for {len(batch)} texts", batch)
     return said
+
+
+def _let_end(error: BaseException) -> None:
+    """Raises what ends a program of tools/ on SIGTERM (`command_line`). Any other `sys.exit` is the function's own: its
+    status would be taken for ours, and with 3 a Slurm job would go back into the queue again and again."""
+    if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
+        raise error
 
 
 def documents_of(batch: list[JsonObject]) -> str:

@@ -123,7 +123,7 @@ def _main(words: list[str]) -> int:
         "status": lambda: show_verbs.show_status(run, graph, options),
         "verify": lambda: show_verbs.verify_files(run, graph),
         "publish": lambda: show_verbs.publish(run, graph, options.to),
-        "trace": lambda: show_verbs.show_trace(run, options),
+        "trace": lambda: show_verbs.show_trace(run, graph, options),
     }
     if options.verb in verbs:
         return verbs[options.verb]()

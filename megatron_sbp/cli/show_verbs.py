@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,13 +121,17 @@ def publish(run: Run, graph: list[Stage], target: Path) -> int:
     return 0
 
 
-def show_trace(run: Run, options: argparse.Namespace) -> int:
+def show_trace(run: Run, graph: list[Stage], options: argparse.Namespace) -> int:
     """`sbp trace`."""
     import json
 
+    from megatron_sbp.executor.read_files import check_unchanged
     from megatron_sbp.stages.tracing import format_trace, trace_document
 
-    found = trace_document(run, options.document, options.synthesizer, options.replicate)
+    def check(paths: Sequence[Path]) -> None:
+        check_unchanged(run, [stage.name for stage in graph], map(run.relative, paths))
+
+    found = trace_document(run, options.document, options.synthesizer, options.replicate, check)
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else printable(format_trace(found)))
     return 0
 
@@ -135,13 +140,18 @@ def explore_pairs(run: Run, stage: Stage, graph: list[Stage], options: argparse.
     """`sbp pairs --explore`."""
     import json
 
+    from megatron_sbp.executor.manifests import check_present
+    from megatron_sbp.executor.read_files import check_unchanged
     from megatron_sbp.executor.state import StageState
     from megatron_sbp.stages.exploring import DOCUMENTS, EXAMPLES, explore_run, format_exploration
     from megatron_sbp.stages.scopes import ScopedStage
 
     if not options.explore:
         raise InputError("only works with `--explore`", key="--documents, --examples, --json")
-    StageState(run, stage, graph, reads_data=False).inputs()  # raises where a stage before it is not finished
+    inputs = StageState(run, stage, graph, reads_data=False).inputs()  # raises where a stage before it is not finished
+    check_present(run, inputs)
+    tokenizer = map(run.relative, run.tokenizer.iterdir())  # shows the texts
+    check_unchanged(run, [*stage.reads(run), "tokenizer"], [*inputs, *tokenizer])
     assert isinstance(stage, ScopedStage), stage
     found = explore_run(stage.scoped(run), options.documents or DOCUMENTS, options.examples or EXAMPLES)
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else printable(format_exploration(found)))

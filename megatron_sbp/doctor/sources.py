@@ -101,7 +101,8 @@ def _looked_into(found: list[Path], recipe: Recipe, text: str) -> Finding:
 def check_inputs(subject: Subject) -> Iterator[Finding]:
     """The corpus is there and can be read; so are questions, judge, and lm-eval's tasks, where the recipe names
     them. An endpoint is not asked."""
-    from megatron_sbp.documents.reading import check_fields, corpus_files
+    from megatron_sbp.documents.corpus_files import corpus_files
+    from megatron_sbp.documents.reading import check_fields
     from megatron_sbp.evaluation.harness_tasks import check_harness
     from megatron_sbp.evaluation.judge_file import check_judge
     from megatron_sbp.evaluation.questions import read_questions

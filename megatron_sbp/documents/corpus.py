@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import bisect
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +14,24 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.shard_names import JSONL_ZST, shard_file_name
-from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.documents import SPLITS
+from megatron_sbp.documents.corpus_audit import (
+    Audit,
+    Counts,
+    counts_of,
+    described,
+    dropped_of,
+    file_names,
+    note_clashes,
+    say_dropped,
+)
+from megatron_sbp.documents.corpus_files import corpus_files
 from megatron_sbp.documents.cutting import cut_shards
 from megatron_sbp.documents.ids import ids_file
 from megatron_sbp.documents.input_groups import input_groups
 from megatron_sbp.documents.one_file import is_usable, rows_of_file
 from megatron_sbp.documents.parts import Part, PartWriter, part_files
-from megatron_sbp.documents.reading import (
-    BadDocument,
-    PassedOver,
-    check_fields,
-    corpus_files,
-)
+from megatron_sbp.documents.reading import BadDocument, check_fields
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.documents.written_shards import NAME, WrittenShards
 from megatron_sbp.recipe import Documents
@@ -36,9 +39,6 @@ from megatron_sbp.recipe.checks import too_many_shards
 
 SPLITS_AS_CUT = ("test", "valid", "train", "oracle")
 """Held-out splits come first, so that a larger train or oracle split does not change them."""
-
-LISTED = 1000
-"""Bad documents that audit.json lists; all are counted."""
 
 _HELD_OF_ONE, _HELD_OF_SEVERAL = 256 << 20, 1 << 30
 """Bytes of documents held while reading a file or several files. Shards are cut from pieces of this size, so a corpus
@@ -77,7 +77,7 @@ def read_part(
     Args:
         documents: the corpus.
         seed: of the order.
-        paths: consecutive files of `reading.corpus_files`.
+        paths: consecutive files of `corpus_files`.
         part: FOLDER/NAME of the output, see `parts`.
         source: file that the settings were read from, for messages.
 
@@ -96,7 +96,7 @@ def read_part(
         Progress(label, sum(path.stat().st_size for path in paths), "bytes") as progress,
     ):
         for path in paths:
-            counts, line = _Counts(lines_before=before), 0
+            counts, line = Counts(lines_before=before), 0
             for line, document in rows_of_file(path, documents, progress.advance):
                 counts.read += 1
                 if isinstance(document, BadDocument):
@@ -147,18 +147,18 @@ def join_parts(
     """
     inputs, passed_over = corpus_files(documents, folder, source)
     found = [Part(part) for part in parts]
-    audit = _Audit(passed_over)
-    for name, counts in zip(_names(inputs), (counts for part in found for counts in _counts(part)), strict=True):
+    audit = Audit(passed_over)
+    for name, counts in zip(file_names(inputs), (counts for part in found for counts in counts_of(part)), strict=True):
         audit.add(name, counts)
     chosen = choose([part.rows for part in found])
-    _note_clashes(documents, inputs, found, chosen, audit)
-    _say_dropped(chosen, audit)
+    note_clashes(documents, inputs, found, chosen, audit)
+    say_dropped(chosen, audit)
     sizes = _sizes(documents, chosen, audit, rejection_audit)
     totals, written = _write_shards(documents, found, chosen, sizes, output)
     files.write_json(
         output / "audit.json",
         {
-            **_described(chosen, audit),
+            **described(chosen, audit),
             "unused": chosen.usable - sum(sizes.values()),
             "splits": {split: {"documents": sizes[split], **totals[split]} for split in SPLITS},
             "bad_documents": audit.listed,
@@ -168,110 +168,16 @@ def join_parts(
     return [*written, output / "audit.json"]
 
 
-@dataclass
-class _Counts:
-    """Counts of dropped documents of a file."""
-
-    lines_before: int = 0
-    """Lines in the part's files before this one."""
-    read: int = 0
-    empty: int = 0
-    short: int = 0
-    bad: int = 0
-    listed: list[tuple[int, str]] = field(default_factory=list)
-    """Line and reason of the first bad documents."""
-
-    def note_bad(self, line: int, reason: str) -> None:
-        self.bad += 1
-        if len(self.listed) < LISTED:
-            self.listed.append((line, reason))
-
-
-def _counts(part: Part) -> list[JsonObject]:
-    """`_Counts` of a part's files."""
-    counts = part.notes["counts"]
-    return counts if isinstance(counts, list) else [counts]  # an earlier version read one file per part
-
-
-@dataclass
-class _Audit:
-    """Counts of dropped documents of all files."""
-
-    passed_over: list[PassedOver]
-    read: dict[str, int] = field(default_factory=dict)
-    empty: int = 0
-    short: int = 0
-    bad: int = 0
-    listed: list[JsonObject] = field(default_factory=list)
-
-    def add(self, file: str, counts: JsonObject) -> None:
-        self.read[file] = counts["read"]
-        self.empty += counts["empty"]
-        self.short += counts["short"]
-        for line, reason in counts["listed"]:
-            self.list_bad(file, line, reason)
-        self.bad += counts["bad"]
-
-    def list_bad(self, file: str, line: int, reason: str) -> None:
-        if len(self.listed) < LISTED:
-            self.listed.append({"file": file, "line": line, "reason": reason})
-
-
-def _described(chosen: Chosen, audit: _Audit) -> JsonObject:
-    return {
-        "inputs": audit.read,
-        # Names only: the corpus's location must not change the bytes of the audit.
-        "skipped_inputs": [{"file": found.path.name, "reason": found.reason} for found in audit.passed_over],
-        "read": sum(audit.read.values()),
-        "dropped": _dropped(chosen, audit),
-    }
-
-
-def _say_dropped(chosen: Chosen, audit: _Audit) -> None:
-    """Prints how many documents were dropped and why, and the first bad one."""
-    for found in audit.passed_over:
-        say(f"documents: skipped {found.path}, which {found.reason}")
-    dropped = {reason: count for reason, count in _dropped(chosen, audit).items() if count}
-    if dropped:
-        counts = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-        say(f"documents: dropped {counts} of {sum(audit.read.values()):,} that were read")
-    if audit.bad:
-        first = audit.listed[0]
-        say(f"documents: the first bad one is {first['file']}:{first['line']}: {first['reason']}")
-
-
-def _note_clashes(documents: Documents, inputs: list[Path], parts: list[Part], chosen: Chosen, audit: _Audit) -> None:
-    """Documents whose id also belongs to a different text count as bad."""
-    names, key = _names(inputs), documents.id_field
-    audit.bad += chosen.clashes
-    first_files = np.cumsum([0, *(len(_counts(part)) for part in parts)])
-
-    def place(part: int, row: int) -> tuple[int, int]:
-        """A document's file and line."""
-        line = int(parts[part].rows["line"][row])
-        before = [counts.get("lines_before", 0) for counts in _counts(parts[part])]
-        file = bisect.bisect_left(before, line) - 1
-        return int(first_files[part]) + file, line - before[file]
-
-    for goes, stays in chosen.first_clashes:
-        (file, line), (other, other_line) = place(*goes), place(*stays)
-        if documents.bad_documents == "fatal":
-            raise InputError(
-                f"this id has a different text at {inputs[other]}:{other_line}", file=inputs[file], line=line, key=key
-            )
-        audit.list_bad(names[file], line, f"'{key}': this id has a different text at {names[other]}:{other_line}")
-
-
-def _sizes(wanted: Documents, chosen: Chosen, audit: _Audit, rejection_audit: Path) -> dict[str, int]:
+def _sizes(wanted: Documents, chosen: Chosen, audit: Audit, rejection_audit: Path) -> dict[str, int]:
     """Documents of every split. If there are too few, writes an audit of the reasons and names it in the error."""
     usable = chosen.usable
     needed = {"train": wanted.train, "oracle": wanted.oracle or 0, "valid": wanted.valid, "test": wanted.test}
     if usable < sum(needed.values()):
         parts = ", ".join(f"{split} {count:,}" for split, count in needed.items())
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in _dropped(chosen, audit).items())
-        described = _described(chosen, audit)
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped_of(chosen, audit).items())
+        counted = described(chosen, audit)
         files.write_json(
-            rejection_audit, {**described, "needed": needed, "usable": usable, "bad_documents": audit.listed}
+            rejection_audit, {**counted, "needed": needed, "usable": usable, "bad_documents": audit.listed}
         )
         raise CorpusTooSmall(
             f"the corpus is too small: {sum(needed.values()):,} documents are needed ({parts}), {usable:,} are usable "
@@ -332,13 +238,3 @@ def _write_shards(
                 written.add(*shard, figures)
                 count(split, figures)
     return totals, [file for _, path in shards for file in (path, ids_file(path))]
-
-
-def _dropped(chosen: Chosen, audit: _Audit) -> dict[str, int]:
-    return {"empty": audit.empty, "short": audit.short, "duplicate": chosen.duplicates, "bad": audit.bad}
-
-
-def _names(inputs: list[Path]) -> list[str]:
-    """File names for audit.json: relative to their common folder, so that a corpus can move."""
-    shared = os.path.commonpath([path.parent for path in inputs])
-    return [path.relative_to(shared).as_posix() for path in inputs]

@@ -11,17 +11,9 @@ from typing import Literal
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.documents.reading import (
-    BadDocument,
-    Document,
-    RawRow,
-    field_of,
-    id_of,
-    matching_files,
-    raw_rows,
-    row_of,
-    text_of,
-)
+from megatron_sbp.documents.corpus_files import matching_files
+from megatron_sbp.documents.raw_rows import RawRow, raw_rows
+from megatron_sbp.documents.reading import BadDocument, Document, field_of, id_of, row_of, text_of
 
 OnBad = Literal["fatal", "skip"]
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents.reading import BadDocument, Document, fields_of, parse, raw_rows
+from megatron_sbp.documents.raw_rows import raw_rows
+from megatron_sbp.documents.reading import BadDocument, Document, fields_of, parse
 from megatron_sbp.recipe import Documents
 
 

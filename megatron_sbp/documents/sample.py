@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.corpus_files import file_problem
 from megatron_sbp.documents.one_file import is_usable, rows_of_file
 from megatron_sbp.documents.patterns import names_matching
-from megatron_sbp.documents.reading import BadDocument, file_problem
+from megatron_sbp.documents.reading import BadDocument
 from megatron_sbp.recipe import Documents
 
 MOST_DOCUMENTS, MOST_BYTES = 1000, 2_000_000

@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation.confidence import estimate, share_interval
 from megatron_sbp.evaluation.opinions import OPINIONS, Case, Judge
+
+SHIPPED = Path(__file__).with_name("prompts") / "judge_cases.jsonl"
+"""60 cases about made-up people, in plain English (examples/people/make_judge_cases.py)."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,23 @@ def agreement(judge: Judge, known: Sequence[Known]) -> dict[str, JsonObject]:
             **_figures(decided),
         }
     return result
+
+
+def shipped_agreement(judge: Judge) -> JsonObject:
+    """Asks a judge behind an endpoint, before anything else, about the shipped cases.
+
+    Returns:
+        What `agreement` does, `cases` (how many), `sha256` (of their file), and what the judge counted:
+        `malformed` answers, and cases without a readable one (`no_answer`); kept answers count for neither.
+
+    Raises:
+        InputError: the judge failed.
+    """
+    known = read_known(SHIPPED)
+    found = agreement(judge, known)
+    counts = judge.about()
+    told = {name: counts[name] for name in ("malformed", "no_answer")}
+    return {"cases": len(known), "sha256": files.sha256(SHIPPED), **told, **found}
 
 
 def _means_yes(wrong: float, whole: float) -> bool:

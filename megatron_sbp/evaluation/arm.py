@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +27,27 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What arms are measured on.
+
+    Attributes:
+        tokens: prefix of the IndexedDataset of the splits `valid` and `test`.
+        text_bytes: UTF-8 bytes of the text of these splits.
+        embeddings: folder with the test documents' NNNNN.npy.
+    """
+
+    tokens: Mapping[str, Path]
+    text_bytes: Mapping[str, int]
+    embeddings: Path
+
+
 def evaluate_arm(
     arm: str,
     *,
     checkpoint: Path,
     tokenizer: Path,
-    tokens: Mapping[str, Path],
-    text_bytes: Mapping[str, int],
-    embeddings: Path,
+    held_out: HeldOut,
     evaluation: Evaluation,
     sequence_length: int,
     seed: int,
@@ -46,9 +60,7 @@ def evaluate_arm(
         arm: its name, for the result and the progress.
         checkpoint: folder of its Hugging Face checkpoint.
         tokenizer: folder of the tokenizer.
-        tokens: prefix of the IndexedDataset of the splits `valid` and `test`.
-        text_bytes: UTF-8 bytes of the text of these splits.
-        embeddings: folder with the test documents' NNNNN.npy.
+        held_out: what it is measured on.
         evaluation: settings.
         sequence_length: the training context in tokens.
         seed: the run's seed.
@@ -71,17 +83,17 @@ def evaluate_arm(
     for split in ("valid", "test"):
         result[split] = held_out_loss(
             model,
-            open_indexed(tokens[split]),
+            open_indexed(held_out.tokens[split]),
             end_of_document=text.end_of_document,
             sequence_length=sequence_length,
-            text_bytes=text_bytes[split],
+            text_bytes=held_out.text_bytes[split],
             batch_size=evaluation.batch_size,
             label=f"{arm}: {split} loss",
         )
-    test = open_indexed(tokens["test"])
+    test = open_indexed(held_out.tokens["test"])
     continuations, counts = build_questions(
         test,
-        _vectors(embeddings, len(test)),
+        _vectors(held_out.embeddings, len(test)),
         questions=evaluation.choice_questions,
         context=evaluation.choice_context,
         continuation=evaluation.choice_continuation,

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-from megatron_sbp.base.progress import Progress, say
-from megatron_sbp.base.random_streams import Stream
-from megatron_sbp.base.shard_names import numbered_shards
+from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.evaluation import quality, sheet
+from megatron_sbp.evaluation.agreement import shipped_agreement
 from megatron_sbp.evaluation.compared import GROUPS, Compared, LookedFor, QualityFiles, compared_texts
-from megatron_sbp.evaluation.confidence import estimate, pair, ratio, share_interval
+from megatron_sbp.evaluation.confidence import estimate, pair, share_interval
 from megatron_sbp.evaluation.contamination import Contamination, ItemsIn
 from megatron_sbp.evaluation.corpus_pass import CorpusPass
 from megatron_sbp.evaluation.corpus_scan import join_findings
 from megatron_sbp.evaluation.judge import load_judge
 from megatron_sbp.evaluation.judging import judge_groups
-from megatron_sbp.evaluation.real_text import WrittenTexts, with_seed_rows, with_seeds
+from megatron_sbp.evaluation.real_text import WrittenTexts, with_seed_rows
 from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.evaluation.shard_reading import read_shards
 from megatron_sbp.evaluation.sheet import Sampled
+from megatron_sbp.evaluation.similarity import sampled_pairs, similarity_figures
 from megatron_sbp.overlap.novelty import share_of
 from megatron_sbp.pairing.document_rows import rows_of
 from megatron_sbp.recipe import Recipe
@@ -45,9 +43,8 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> JsonObject:
         documents; its `corpus_copying` and `novel_ngrams` are those of valid documents, which are not in D). Besides
         plain figures, whose 95 % intervals are in `intervals`, each has those of `sheet.measure_groups`, `lengths`,
         `retokenized`, `perplexity` by arm, and, where the recipe names a judge, `non_factual` and `pair_irrelevance`.
-        `similarity`: mean cosines of synthetic documents with their seed document (`to_seed`) and with another one's
-        (`random_pairs`), of the pairs tuned on and of random pairs of real documents, with intervals; None where there
-        are no seed documents or no pairs. `judge`: whose opinion it is. `limits`: the settings behind the figures.
+        `similarity`: see `similarity_figures`. `judge`: whose opinion it is, and of an endpoint its `agreement` with a
+        known truth (`shipped_agreement`). `limits`: the settings behind the figures.
         `contamination`, where items are looked for: see `Contamination.figures`.
     """
     judge = load_judge(recipe, found.answers)  # one that fails to load is reported before the work
@@ -75,7 +72,7 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> JsonObject:
         _add_copying_of_pairs(groups["real"], found.pairs, real.tokens, recipe)
     result = {
         "groups": groups,
-        "similarity": _similarity(found, recipe, samples["synthetic"]),
+        "similarity": similarity_figures(found.embeddings, found.pairs, samples, recipe),
         "limits": {
             "max_repetition": recipe.filter.max_repetition,
             "max_copying": recipe.filter.max_copying,
@@ -91,9 +88,13 @@ def measure_quality(found: QualityFiles, recipe: Recipe) -> JsonObject:
             read_shards(looking, files_, population[group], f"quality: evaluation items in {group}", rows=False)
             items.absorb(looking.found())
         result["contamination"] = items.figures()
-    if judge is not None:
-        judge_groups(judge, groups, samples, pairs_file=found.pairs, real=real, seed=recipe.seed)
-    return {**result, "judge": None if judge is None else judge.about()}
+    if judge is None:
+        return {**result, "judge": None}
+    measured = {}
+    if recipe.evaluation.judge_endpoint.base_url is not None:  # a function may know the run's own documents only
+        measured = {"agreement": shipped_agreement(judge)}
+    judge_groups(judge, groups, samples, pairs_file=found.pairs, real=real, seed=recipe.seed)
+    return {**result, "judge": {**judge.about(), **measured}}
 
 
 def _add_sheet(
@@ -170,79 +171,9 @@ def _group(recipe: Recipe, real: IndexedTokens, sample: list[Sampled], texts: It
 def _add_copying_of_pairs(figures: JsonObject, pairs: Path, real: IndexedTokens, recipe: Recipe) -> None:
     """Adds what corresponds to `copying` in real text: the share of pairs whose target copies its seed document, both
     whole; `copying_pairs` is how many were drawn. Pairs count as independent."""
-    drawn = _sampled_pairs(pairs, recipe.evaluation.quality_documents, recipe.seed).tolist()
+    drawn = sampled_pairs(pairs, recipe.evaluation.quality_documents, recipe.seed).tolist()
     seeds, targets = ([real[row[place]][:-1] for row in drawn] for place in (0, 1))
     value = quality.copying(targets, seeds, recipe.pairs.shingle_tokens, recipe.filter.max_copying)
     figures["copying"], figures["copying_pairs"] = value, len(drawn)
     copies = 0 if value is None else round(value * len(drawn))
     figures["intervals"]["copying"] = pair(estimate(value, share_interval(copies, len(drawn))))
-
-
-def _similarity(found: QualityFiles, recipe: Recipe, sample: list[Sampled]) -> JsonObject:
-    """Mean cosines and their intervals; `seed_gain` is what texts are nearer to their own seed document than to another
-    one's, paired, and `reads_seed` whether its interval is above zero."""
-    shards = numbered_shards(found.embeddings, ".npy")
-    paired = np.empty((0, 2), np.int64)
-    if found.pairs is not None:
-        paired = _sampled_pairs(found.pairs, recipe.evaluation.quality_documents, recipe.seed)
-    total = sum(len(np.load(shard, mmap_mode="r")) for shard in shards)
-    random = np.random.default_rng([recipe.seed, Stream.QUALITY_RANDOM_PAIRS])
-    count = recipe.evaluation.quality_documents
-    first = random.integers(0, total, count)
-    second = (first + random.integers(1, total, count)) % total if total > 1 else first
-    measured = {
-        "to_seed": np.empty(0),
-        "random_pairs": np.empty(0),
-        "real_pairs": quality.cosines(_vectors(shards, paired[:, 0]), _vectors(shards, paired[:, 1])),
-        "real_random_pairs": np.empty(0),
-        "seed_gain": np.empty(0),
-    }
-    if total > 1:
-        measured["real_random_pairs"] = quality.cosines(_vectors(shards, first), _vectors(shards, second))
-    if with_seeds(sample):  # else nothing was written, or without seed documents
-        from megatron_sbp.pairing.embedding import Embedder
-
-        with Progress("quality: embedding synthetic documents", len(sample), "documents") as progress:
-            embedder = Embedder(recipe.embedding, recipe.folder, recipe.launch.device)
-            written = embedder.encode([one.text for one in sample], progress)
-        seed_rows = np.array([one.row["seed_row"] for one in sample])
-        seeds = _vectors(shards, seed_rows)
-        others = quality.other_seeds(seed_rows, recipe.seed)
-        there = others >= 0
-        measured["to_seed"] = quality.cosines(written, seeds)
-        measured["random_pairs"] = quality.cosines(written[there], seeds[others[there]])
-        measured["seed_gain"] = measured["to_seed"][there] - measured["random_pairs"]
-    estimates = {name: ratio(values, np.ones(len(values)), recipe.seed) for name, values in measured.items()}
-    gain = estimates["seed_gain"]["low"]
-    return {
-        "documents": len(sample),
-        **{name: found_["value"] for name, found_ in estimates.items()},
-        "reads_seed": None if gain is None else gain > 0,
-        "intervals": {name: pair(found_) for name, found_ in estimates.items()},
-    }
-
-
-def _vectors(shards: list[Path], rows: np.ndarray) -> np.ndarray:
-    """Embeddings of rows counted over all shards: float32 [rows, dim]."""
-    arrays = [np.load(shard, mmap_mode="r") for shard in shards]
-    starts = np.cumsum([0, *(len(array) for array in arrays)])
-    places = np.searchsorted(starts, rows, side="right") - 1
-    if not len(rows):
-        return np.empty((0, 1), np.float32)
-    return np.stack([arrays[place][row - starts[place]] for place, row in zip(places, rows, strict=True)]).astype(
-        np.float32
-    )
-
-
-def _sampled_pairs(pairs: Path, wanted: int, seed: int) -> np.ndarray:
-    """Some of the kept pairs, drawn at random: int64 [at most wanted, 2], rows of seed and target."""
-    import pyarrow.parquet
-
-    file = pyarrow.parquet.ParquetFile(pairs)
-    rows = choose(file.metadata.num_rows, wanted, seed, Stream.QUALITY_PAIRS)
-    parts, begin = [np.empty((0, 2), np.int64)], 0
-    for batch in file.iter_batches(columns=["seed", "target"]):
-        here = rows[(rows >= begin) & (rows < begin + len(batch))] - begin
-        parts.append(np.stack([column.to_numpy()[here] for column in batch.columns], axis=1))
-        begin += len(batch)
-    return np.concatenate(parts)

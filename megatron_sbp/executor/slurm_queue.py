@@ -39,6 +39,8 @@ TIMEOUT = 60
 _STORED = ("stage", "id", "tasks", "recipe")
 """Of a job."""
 
+_WAY_ON = "cancel the run's jobs with `scancel`, if there are any, then remove this file"
+
 _LIVE = {
     "PENDING",
     "RUNNING",
@@ -96,10 +98,9 @@ def jobs_of(run: Run) -> list[Job]:
     The state comes from squeue, for jobs that it forgot from sacct where the site keeps accounts. It is
     "gone from the queue" when neither knows the job, and "unknown" when Slurm does not answer.
     """
-    file = _jobs_file(run)
-    if not file.exists():
+    jobs = [Job(**{key: entry[key] for key in _STORED}) for entry in _own(run)]
+    if not jobs:
         return []
-    jobs = [Job(**{key: entry[key] for key in _STORED}) for entry in _own(run, files.read_json(file))]
     found = _tasks([job.id for job in jobs])
     if found is None:
         return [dataclasses.replace(job, state=_UNKNOWN) for job in jobs]
@@ -121,27 +122,44 @@ def _jobs_file(run: Run) -> Path:
     return run.job_logs / records.JOBS
 
 
-def _own(run: Run, entries: list[JsonObject]) -> list[JsonObject]:
-    """Entries of this run folder: one that was copied, perhaps to another cluster, has the numbers of others' jobs."""
-    same = {"folder": str(run.root), "cluster": cluster()}
+def _own(run: Run) -> list[JsonObject]:
+    """Entries of this run folder: one that was copied, perhaps to another cluster, has the numbers of others' jobs.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    file = _jobs_file(run)
+    if not file.exists():
+        return []
+    try:
+        entries = files.read_json(file)
+    except InputError as error:
+        raise InputError(f"{error.reason}; {_WAY_ON}", file=file) from error
+    if not (isinstance(entries, list) and all(map(_is_entry, entries))):
+        raise InputError(f"does not list jobs as `sbp submit` wrote them; {_WAY_ON}", file=file)
+    same = {"folder": str(run.root), "cluster": cluster()} if entries else {}
     return [
         entry for entry in entries if all(entry.get(key) in (None, here) or here is None for key, here in same.items())
     ]
 
 
+def _is_entry(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), str) for key in ("stage", "id", "recipe"))
+        and isinstance(value.get("tasks", ""), int | None)
+    )
+
+
 def remember(run: Run, job: Job) -> None:
     """Records a job as the last one of its stage."""
-    file = _jobs_file(run)
-    former = _own(run, files.read_json(file)) if file.exists() else []
     entry = {**{key: getattr(job, key) for key in _STORED}, "folder": str(run.root), "cluster": cluster()}
-    files.write_json(file, [*(other for other in former if other["stage"] != job.stage), entry])
+    files.write_json(_jobs_file(run), [*(other for other in _own(run) if other["stage"] != job.stage), entry])
 
 
 def was_submitted(run: Run, stage: str, job: str) -> bool:
     """Whether a job is the last one that was submitted for a stage."""
-    file = _jobs_file(run)
-    entries = _own(run, files.read_json(file)) if file.exists() else []
-    return any((entry["stage"], entry["id"]) == (stage, job) for entry in entries)
+    return any((entry["stage"], entry["id"]) == (stage, job) for entry in _own(run))
 
 
 def is_live(job: Job) -> bool:

@@ -13,7 +13,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent, python_path
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
-from megatron_sbp.training.megatron.rank_end import ending
+from megatron_sbp.training.megatron.rank_processes import ending
 
 
 class StageFailed(Exception):

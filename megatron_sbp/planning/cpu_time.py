@@ -1,8 +1,9 @@
 """Core-hours of the stages that run on CPUs, and how long one unit and the last step of each take.
 
-The seconds per document are those of the table in docs/scaling.md: one core of an Intel Xeon (November 27, 2026),
-documents of 3,100 tokens, 50 neighbors each. An AMD EPYC with other work on it took twice as long. Tokenizing and
-judging scale with tokens, pairs with neighbors. Stages that were not measured are left out.
+The seconds per document are those of the table in docs/scaling.md: one core of an AMD EPYC with nothing else running
+(November 29, 2026), documents of 3,100 tokens, 50 neighbors each. Machines with other work on them have taken two or
+three times as long. Tokenizing and judging scale with tokens, pairs with neighbors. Stages that were not measured are
+left out.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from megatron_sbp.recipe import Recipe
 _TOKENS, _NEIGHBORS = 3_100, 50
 """Of a document in the measurement."""
 
-READING, CUTTING, TOKENIZING, JOINING = 0.08e-3, 0.10e-3, 3.46e-3, 0.01e-3
-PAIRING, JOINING_PAIRS, JUDGING, DEDUPLICATING, FILTERING = 0.70e-3, 0.01e-3, 5.07e-3, 0.01e-3, 0.13e-3
+READING, CUTTING, TOKENIZING, JOINING = 0.050e-3, 0.087e-3, 0.629e-3, 0.015e-3
+PAIRING, JOINING_PAIRS = 0.242e-3, 0.004e-3
 """Seconds of a core per document."""
 
-BY_WORDS = 0.905e-3
-"""Instead of `TOKENIZING`, with a tokenizer trained here, on English text: 21,819 documents of 157 tokens per CPU
-second (benchmarks/results/2026-11-28-tokenizing.md). Others look up no words and count as for made-up ones."""
+JUDGING, DEDUPLICATING, FILTERING = 1.226e-3, 0.008e-3, 0.088e-3
+"""Seconds of a core per generation."""
+
+WITHOUT_WORDS = 3.46e-3
+"""Instead of `TOKENIZING`, with a tokenizer from elsewhere, which may look up no words: one core of an Intel Xeon on
+November 27, 2026."""
 
 LEARNING = 0.238e-6
 """Seconds of a core per character on which a BPE is trained."""
@@ -32,7 +36,7 @@ LEARNING = 0.238e-6
 WRITING_PAIRS = 0.5
 """Share of the time to join pairs that the one writing thread takes. The other cores read shards and look up ids."""
 
-PAIR = 20.6e-6
+PAIR = 15.4e-6
 """Seconds of a core to look up a pair's tokens and cut them."""
 
 
@@ -90,13 +94,13 @@ def _stages(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, CpuTime]]:
     tokens = real["tokens"] / max(1, real["documents"])
     shard = min(chosen.documents_per_shard, read)
     yield "documents", CpuTime(0, 0, CUTTING * read, last_spread=True)
-    each = TOKENIZING
+    each = WITHOUT_WORDS
     if recipe.tokenizer.path is None:
-        each = BY_WORDS
+        each = TOKENIZING
         yield "tokenizer", CpuTime(0, 0, LEARNING * characters_learned(recipe, plan))
     tokenizing = each * tokens / _TOKENS
     yield "tokenize", CpuTime(arrays["tokenize"]["units"], tokenizing * shard, JOINING * read, True, True)
-    pairing = PAIRING * recipe.neighbors.k / _NEIGHBORS
+    pairing, judging = PAIRING * recipe.neighbors.k / _NEIGHBORS, JUDGING + each - TOKENIZING  # it tokenizes too
     for name, entry in synthesizers_of(recipe, plan).items():
         end, synthesis, own = end_of(name), entry["synthesis"], recipe.for_synthesizer(name)
         if entry["tuning"]:
@@ -113,7 +117,7 @@ def _stages(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, CpuTime]]:
             yield "tokenize-pairs" + end, CpuTime(units, PAIR * min(pairs, PAIRS_PER_UNIT), last, last_spread=True)
         generations, units = synthesis["generations"], arrays["judge" + end]["units"]
         held, length = generations / units, synthesis["tokens_per_generation"] / _TOKENS
-        yield "judge" + end, CpuTime(units, JUDGING * length * held, 0)
+        yield "judge" + end, CpuTime(units, judging * length * held, 0)
         if own.filter.duplicates == "near":
             searches = arrays["deduplicate" + end]["units"]
             yield "deduplicate" + end, CpuTime(searches, DEDUPLICATING * generations / searches, 0)

@@ -95,7 +95,7 @@ def _of_synthesizers(recipe: Recipe, plan: JsonObject) -> Iterator[tuple[str, Ho
         if entry["tuning"]:
             # With the ids of all documents, and 550 bytes per pair of a shard: five shards are in memory.
             shard = entry["tuning"]["pairs"] * min(1, recipe.documents.documents_per_shard / recipe.documents.train)
-            yield "pairs" + end, HostMemory(_PROCESS, 0.13 * _GB + 69 * documents + 550 * shard, "measured")
+            yield "pairs" + end, HostMemory(_PROCESS, 0.15 * _GB + 100 * documents + 550 * shard, "measured")
             yield "tokenize-pairs" + end, HostMemory(0.28 * _GB, 0.06 * _GB, "measured")
         # A shard of generations is read at once: its texts, and 800 bytes of signatures for each of them.
         text = synthesis["tokens_per_generation"] * bytes_per_token(vocab)

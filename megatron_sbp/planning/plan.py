@@ -7,20 +7,21 @@ made from the same recipe and inputs, the same places say "measured".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from megatron_sbp.base.hub import cached_snapshot
 from megatron_sbp.base.hugging_face_names import TOKENIZER
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.planning import cost, ledger
-from megatron_sbp.planning.assumptions import ASSUMPTIONS, EMBEDDERS, UNKNOWN_EMBEDDER, assumed, bytes_per_token
+from megatron_sbp.planning.assumptions import ASSUMPTIONS, assumed, bytes_per_token
 from megatron_sbp.planning.cpu_time import plan_cpu_time
 from megatron_sbp.planning.duration import plan_checkpoint, plan_time, plan_total
 from megatron_sbp.planning.hardware import Hardware
 from megatron_sbp.planning.host_memory import plan_host_memory
+from megatron_sbp.planning.pairing_cost import plan_embedding, plan_neighbors
 from megatron_sbp.planning.resources import plan_disk, plan_memory
-from megatron_sbp.planning.units import has_pilot, plan_arrays, plan_files
+from megatron_sbp.planning.synthesizer_cost import plan_synthesis, plan_tuning
+from megatron_sbp.planning.units import plan_arrays, plan_files
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.planning.warnings import plan_warnings
 from megatron_sbp.recipe import Recipe
@@ -62,10 +63,10 @@ def make_plan(
     for name in recipe.used_synthesizers:
         own, known = recipe.for_synthesizer(name), measured.get("synthesizers", {}).get(name, {})
         synthesizers[name] = {
-            "tuning": _tuning(own, known, unique["real"], padded, hardware)
+            "tuning": plan_tuning(own, known, unique["real"], padded, hardware)
             if name in recipe.tuned_synthesizers
             else None,
-            "synthesis": _synthesis(
+            "synthesis": plan_synthesis(
                 own,
                 measured=known,
                 real=unique["real"],
@@ -91,14 +92,14 @@ def make_plan(
             arm: _arm(recipe.for_arm(arm), arm, unique=unique, vocab=padded, count=count.total, hardware=hardware)
             for arm in recipe.arms
         },
-        "embedding": _embedding(recipe, unique["real"], hardware),
+        "embedding": plan_embedding(recipe, unique["real"], hardware),
         "tuning": None,
         "synthesis": None,
         **synthesizers.pop(next(iter(synthesizers), None), {}),
         "synthesizers": synthesizers,
         "memory": plan_memory(recipe, padded),
     }
-    plan["neighbors"] = _neighbors(recipe, plan["embedding"]["dimensions"], hardware)
+    plan["neighbors"] = plan_neighbors(recipe, plan["embedding"]["dimensions"], hardware)
     plan["arrays"] = plan_arrays(recipe, plan)
     plan["files"] = plan_files(recipe, plan)
     plan["cpu"] = plan_cpu_time(recipe, plan)
@@ -200,120 +201,4 @@ def _arm(recipe: Recipe, arm: str, *, unique: JsonObject, vocab: int, count: int
         "flops": flops,
         "flops_6nd": 6 * count * samples * length,
         "gpu_hours": hardware.hours(flops),
-    }
-
-
-def _embedding(recipe: Recipe, real: JsonObject, hardware: Hardware) -> JsonObject:
-    known, dimensions, _ = _embedder(recipe)
-    documents = recipe.documents.train + recipe.documents.valid + recipe.documents.test
-    tokens = round(documents * min(recipe.embedding.max_tokens, real["tokens"] / max(1, real["documents"])))
-    flops = embedding_flops(recipe, tokens)
-    return {
-        "documents": documents,
-        "dimensions": dimensions,
-        "tokens": tokens,
-        "flops": flops,
-        "gpu_hours": hardware.hours(flops),
-        "from": "estimated",
-        "embedder": known or f"unknown here; counted like {UNKNOWN_EMBEDDER}",
-    }
-
-
-def embedding_flops(recipe: Recipe, tokens: int) -> int:
-    """FLOPs of embedding so many tokens: 2 per weight and token; attention does not count."""
-    return 2 * _embedder(recipe)[2] * tokens
-
-
-def _embedder(recipe: Recipe) -> tuple[str | None, int, int]:
-    """The known embedder that the recipe names, its dimensions, and its weights in matrix products."""
-    name = recipe.embedding.model.lower().replace("_", "-")
-    known = next((key for key in EMBEDDERS if key in name), None)
-    return known, *EMBEDDERS[known or UNKNOWN_EMBEDDER]
-
-
-def _comparing(recipe: Recipe, generations: int, tokens: float, hardware: Hardware) -> dict[str, float]:
-    """FLOPs of embedding all generations; 0 if they are not compared with their seed documents."""
-    compared = 0 if recipe.filter.min_similarity is None else generations
-    flops = embedding_flops(recipe, round(compared * min(recipe.embedding.max_tokens, tokens)))
-    return {"compare_flops": flops, "compare_gpu_hours": hardware.hours(flops)}
-
-
-def _neighbors(recipe: Recipe, dimensions: int, hardware: Hardware) -> JsonObject:
-    """Exact search among N documents is N^2 inner products: 2 N^2 d FLOPs; train and valid are searched apart."""
-    flops = 2 * dimensions * (recipe.documents.train**2 + recipe.documents.valid**2)
-    return {
-        "engine": recipe.neighbors.engine,
-        "k": recipe.neighbors.k,
-        "exact_flops": flops,
-        "exact_gpu_hours": hardware.hours(2 * flops),  # TF32 has half the peak of bf16
-    }
-
-
-def _tuning(recipe: Recipe, measured: JsonObject, real: JsonObject, vocab: int, hardware: Hardware) -> JsonObject:
-    """Pairs are unknown before they are mined: at most every document with all its allowed targets."""
-    length = recipe.tuning_sequence_length
-    if "pairs" in measured:
-        audit, source = measured["pairs"], "measured"
-        pairs = audit["pairs"]
-        tokens = audit["seed_tokens"] + audit["target_tokens"] + pairs
-    else:
-        rules, k = recipe.pairs, recipe.neighbors.k
-        per_document = min(k, rules.max_targets_per_seed or k, rules.max_seeds_per_target or k)
-        pairs, source = real["documents"] * per_document, "at most"
-        mean = real["tokens"] / max(1, real["documents"])
-        seed, target = min(mean, recipe.max_seed_tokens), min(mean, recipe.max_target_tokens)
-        tokens = round(pairs * (seed + 1 + target))
-    samples = -(-tokens // length)
-    batch = recipe.tuning.global_batch_size
-    steps = -(-int(recipe.tuning.max_epochs * samples) // batch)  # rounded up, as training/data/planned.py does
-    flops = cost.training_flops(recipe.model, vocab, steps * batch, length)
-    return {
-        "pairs": pairs,
-        "tokens": tokens,
-        "max_steps": steps,
-        "max_flops": flops,
-        "max_gpu_hours": hardware.hours(flops),
-        "from": source,
-    }
-
-
-def _synthesis(
-    recipe: Recipe,
-    *,
-    measured: JsonObject,
-    real: JsonObject,
-    vocab: int,
-    method: str,
-    hardware: Hardware,
-) -> JsonObject:
-    mean = real["tokens"] / max(1, real["documents"])
-    new = recipe.synthesis.tokens_per_generation
-    source = "recipe" if new else "estimated"
-    if not new and "pairs" in measured:
-        new, source = measured["pairs"]["mean_target_tokens"], "measured"
-    new = new or (min(mean, recipe.max_target_tokens) if method == "tuned" else mean)
-    passing = 1.0
-    if has_pilot(recipe.synthesis, method) or recipe.synthesis.stop == "passed":
-        passing = assumed("passing")
-        if "pilot" in measured:
-            new, source = measured["pilot"]["written_per_generation"], "measured"
-            passing = measured["pilot"]["tokens_per_generation"] / new
-    planned = round(recipe.synthesis.tokens * recipe.synthesis.margin / passing)
-    generations = math.ceil(planned / new)  # as synthesis/generations.py: never none
-    prompt = min(mean, recipe.max_seed_tokens) if method == "tuned" else 1
-    reading, writing = cost.generation_flops(recipe.model, vocab, generations, prompt, new)
-    if method == "replacement":
-        reading = writing = 0
-    return {
-        "tokens": recipe.synthesis.tokens,
-        "planned_tokens": planned,
-        "tokens_per_generation": new,
-        "prompt_tokens": prompt,
-        "generations": generations,
-        "generations_per_document": generations / max(1, real["documents"]),
-        "kept_per_document": recipe.synthesis.tokens / new / max(1, real["documents"]),
-        "flops": reading + writing,
-        "gpu_hours": hardware.hours(reading) + hardware.hours(writing, writing=True),
-        **_comparing(recipe, generations, new, hardware),
-        "from": source,
     }

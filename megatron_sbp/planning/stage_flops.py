@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning import cost
-from megatron_sbp.planning.plan import embedding_flops
+from megatron_sbp.planning.pairing_cost import embedding_flops
 from megatron_sbp.planning.units import compares, end_of, synthesizers_of
 from megatron_sbp.recipe import Recipe
 

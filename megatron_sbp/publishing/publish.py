@@ -6,6 +6,7 @@ FOLDER/models/NAME-ARM/README.md, config.json, *.safetensors, the tokenizer, pro
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,14 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint.hugging_face_folder import PROVENANCE
-from megatron_sbp.publishing.cards import dataset_card, model_card
+from megatron_sbp.publishing.dataset_card import dataset_card
+from megatron_sbp.publishing.model_card import model_card
 from megatron_sbp.publishing.parquet import write_parquet
 from megatron_sbp.recipe import Recipe
 
 KEY = "--to"
 _MARKER = ".sbp-publish"
-"""Marks an incomplete folder: it is the program's, and may be written again."""
+"""Marks the folder with what is incomplete: it is the program's, which tidies it."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +81,23 @@ def publish(sources: PublishSources, recipe: Recipe, target: Path) -> list[Path]
     if not sources.corpora and not sources.models:
         raise InputError("nothing to publish yet: no synthetic corpus has been filtered and no model exported")
     _check_free(target)
-    partial = target.with_name(f".{target.name}.partial")
-    _begin(partial)
+    unfinished = target.with_name(f".{target.name}.partial")
+    partial = _begin(unfinished)
     try:
         made = _write(sources, recipe, partial)
         try:
             partial.rename(target)  # takes the place of an empty folder
         except OSError as error:
             raise InputError(f"cannot be made: {error.strerror}", file=target, key=KEY) from error
-    except BaseException:
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
+        _end(unfinished)
     files.sync_folder(target.parent)
     return [target / folder.relative_to(partial) for folder in made]
 
 
 def _write(sources: PublishSources, recipe: Recipe, partial: Path) -> list[Path]:
-    """Fills the folder, durably, and removes the marker."""
+    """Fills the folder, durably."""
     results = None if sources.results is None else files.read_json(sources.results)
     made: list[Path] = []
     if sources.corpora:
@@ -104,11 +106,12 @@ def _write(sources: PublishSources, recipe: Recipe, partial: Path) -> list[Path]
         made.append(_model(exported, recipe, results, partial / "models" / f"{recipe.name}-{name}"))
     for folder in {path.parent for path in partial.rglob("*") if path.is_file()}:
         files.sync_folder(folder)
-    (partial / _MARKER).unlink()
     return made
 
 
 def _check_free(target: Path) -> None:
+    if not files.is_utf8(target):
+        raise InputError("has bytes in its path that are not UTF-8", file=target, key=KEY)
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise InputError("is not a folder", file=target, key=KEY)
     held = sorted(path.name for path in target.iterdir()) if target.exists() else []
@@ -117,14 +120,25 @@ def _check_free(target: Path) -> None:
         raise InputError(f"is not empty: it holds {', '.join(held[:3])}{more}", file=target, key=KEY)
 
 
-def _begin(partial: Path) -> None:
-    """Makes the folder to write in; removes the leftovers of an interrupted call, and nothing else."""
-    if partial.exists():
-        if not (partial / _MARKER).is_file():
-            raise InputError("is in the way, and not from an interrupted `sbp publish`", file=partial, key=KEY)
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    files.write_text(partial / _MARKER, "An interrupted `sbp publish`; the next one to the same folder removes it.\n")
+def _begin(unfinished: Path) -> Path:
+    """Makes the folder that this process writes in: another `sbp publish` to the same target has its own. Removes what
+    interrupted calls left, and nothing else."""
+    if unfinished.exists() and not (unfinished / _MARKER).is_file():
+        raise InputError("is in the way, and not from an interrupted `sbp publish`", file=unfinished, key=KEY)
+    partial = files.process_folder(unfinished)
+    partial.mkdir(parents=True)  # before the marker: what is not empty, no other process removes
+    (unfinished / _MARKER).touch()
+    for former in ("datasets", "models"):  # as version 0.1 left them
+        shutil.rmtree(unfinished / former, ignore_errors=True)
+    return partial
+
+
+def _end(unfinished: Path) -> None:
+    """Removes the folder unless another process has its own in it."""
+    if sorted(path.name for path in unfinished.glob("*")) in ([], [_MARKER]):
+        with contextlib.suppress(OSError):
+            (unfinished / _MARKER).unlink(missing_ok=True)
+            unfinished.rmdir()
 
 
 def _dataset(corpora: Mapping[str, Corpus], recipe: Recipe, folder: Path) -> Path:

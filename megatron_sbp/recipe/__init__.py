@@ -1,7 +1,7 @@
 """The recipe: all settings of a run, read from YAML and checked before anything runs.
 
 `load_recipe(path, overrides)` is the entry point. It imports neither torch nor Megatron, so `sbp plan` is fast. The
-keys and their docstrings are in sections.py.
+keys and their docstrings are in sections/.
 """
 
 from megatron_sbp.recipe.reading import dump_recipe, load_recipe, make_section, override

@@ -38,11 +38,11 @@ from megatron_sbp.base import process_end
 from megatron_sbp.base.collector import collect_rarely
 collect_rarely()
 from megatron.training.arguments import add_megatron_arguments
-from megatron_sbp.training.pretrain import _add_arguments
+from megatron_sbp.training.rank_flags import add_arguments
 
 parser = argparse.ArgumentParser(allow_abbrev=False)
 found = {}
-for action in _add_arguments(add_megatron_arguments(parser) or parser)._actions:
+for action in add_arguments(add_megatron_arguments(parser) or parser)._actions:
     kind = action.type.__name__ if action.type in (int, float) else "text"
     plain = action.choices is not None and not any(isinstance(choice, enum.Enum) for choice in action.choices)
     choices = [str(choice) for choice in action.choices] if plain else None

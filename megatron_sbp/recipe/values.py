@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from typing import Annotated
 
@@ -29,7 +30,9 @@ def _number(kind: type[int] | type[float], value: JsonValue) -> int | float:
         except ValueError:
             number = None
     if not _usable(number) or number != kind(number):
-        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}, not {shown(value)}")
+        large = isinstance(number, int | float) and 2**53 <= abs(number) < math.inf
+        wanted = f"{'a whole number' if kind is int else 'a number'}{' below 2^53' if large else ''}"
+        raise ValueError(f"must be {wanted}, not {shown(value)}")
     return kind(number)
 
 
@@ -97,6 +100,8 @@ _FLOAT = BeforeValidator(functools.partial(_number, float))
 # The range comes before the validator: only then does the JSON schema also have it beside null.
 Int = Annotated[int, _INT]
 Count = Annotated[int, Field(gt=0), _INT]
+Replicates = Annotated[int, Field(ge=1, le=1000), _INT]
+"""Every replicate has stages of its own: `sbp plan` of 1,000 takes 2 seconds."""
 Whole = Annotated[int, Field(ge=0), _INT]
 
 Float = Annotated[float, _FLOAT]

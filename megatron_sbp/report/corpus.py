@@ -207,9 +207,12 @@ def _spent(data: SynthesizerData, audit: JsonObject) -> str:
         if beyond
         else "exactly the target"
     )
+    passed = f"{count(kept)} of them passed the filters ({percent(kept / generated if generated else None)})"
+    if kept > generated:  # few were dropped, and unfinished texts got an end-of-document
+        passed = f"Texts with {count(kept)} tokens, their ends included, passed the filters"
     return paragraph(
         f"For a target of {count(target)} tokens, {count(generated)} were generated ({generated / target:.2f} times as "
-        f"many). {count(kept)} of them passed the filters ({percent(kept / generated if generated else None)}), {told}."
+        f"many). {passed}, {told}."
     )
 
 

@@ -124,6 +124,7 @@ def _synthetic(sources: SynthesizerSources, quality: JsonObject | None) -> JsonO
     kept = quality["groups"]["synthetic"] if quality else {}
     generations = quality["groups"]["generations"] if quality else {}
     similarity = quality["similarity"] if quality else {}
+    raw = similarity.get("generations", {})  # an earlier version did not measure them
     figures = ("repetition", "duplicate", "copying", "corpus_copying", "novel_ngrams")
     return {
         "documents": (audit or {}).get("kept", kept.get("population")),
@@ -135,6 +136,8 @@ def _synthetic(sources: SynthesizerSources, quality: JsonObject | None) -> JsonO
         "before_filters": {
             "documents": generations.get("population"),
             **{name: generations.get(name) for name in figures},
+            "similarity_to_seed": raw.get("to_seed"),
+            "similarity_random_pairs": raw.get("random_pairs"),
         },
         "audit": audit,
     }

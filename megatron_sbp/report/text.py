@@ -70,7 +70,7 @@ def format_results(results: JsonObject) -> str:
         dropped = sum(dropped_by_rule(synthetic).values())
         lines.append(
             f"synthetic: {count(synthetic['documents'])} documents, {count(synthetic['tokens'])} tokens"
-            f"{_of_generated(synthetic['audit'])}, {count(dropped)} dropped; similarity "
+            f"{_of_generated(synthetic['audit'], synthetic['tokens'])}, {count(dropped)} dropped; similarity "
             f"to the seed {fixed(synthetic['similarity_to_seed'], 3)}, to another "
             f"{fixed(synthetic['similarity_random_pairs'], 3)}{': the text ignores its seed' if ignored else ''}"
         )
@@ -115,8 +115,9 @@ def _asked_oracle(results: JsonObject) -> bool:
     return (results["arms"].get("oracle") or {}).get("recall") is not None
 
 
-def _of_generated(audit: JsonObject | None) -> str:
-    return f" of {count(audit['generated_tokens'])} generated" if audit else ""
+def _of_generated(audit: JsonObject | None, kept: int) -> str:
+    """Nothing if more were kept than generated: unfinished texts got an end-of-document."""
+    return f" of {count(audit['generated_tokens'])} generated" if audit and kept <= audit["generated_tokens"] else ""
 
 
 def _by_tag(results: JsonObject) -> list[str]:

@@ -27,7 +27,7 @@ class DocumentsStage(Stage):
         self._found: tuple[tuple[list[str], Path], dict[str, list[Path]]] | None = None
 
     def external(self, run: Run) -> list[Path]:
-        from megatron_sbp.documents.reading import corpus_files
+        from megatron_sbp.documents.corpus_files import corpus_files
 
         return corpus_files(run.recipe.documents, run.recipe.folder, run.recipe.place_of("documents.inputs"))[0]
 

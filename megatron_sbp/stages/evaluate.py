@@ -170,7 +170,7 @@ def _looks_for_items(recipe: Recipe) -> bool:
 
 
 def _arm(run: Run, arm: str) -> JsonObject:
-    from megatron_sbp.evaluation.arm import evaluate_arm
+    from megatron_sbp.evaluation.arm import HeldOut, evaluate_arm
     from megatron_sbp.evaluation.recall_curve import recall_curve
 
     recipe, splits = run.recipe, ("valid", "test")
@@ -180,9 +180,11 @@ def _arm(run: Run, arm: str) -> JsonObject:
         arm,
         checkpoint=run.export(arm),
         tokenizer=run.tokenizer,
-        tokens={split: run.tokens(split) for split in splits},
-        text_bytes={split: audit[split]["bytes"] for split in splits},
-        embeddings=run.embeddings("test"),
+        held_out=HeldOut(
+            tokens={split: run.tokens(split) for split in splits},
+            text_bytes={split: audit[split]["bytes"] for split in splits},
+            embeddings=run.embeddings("test"),
+        ),
         evaluation=recipe.evaluation,
         sequence_length=recipe.model.sequence_length,
         seed=recipe.evaluation_seed,

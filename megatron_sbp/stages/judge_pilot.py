@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from megatron_sbp.base import files
+from megatron_sbp.base.counts import named_counts
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject
@@ -48,12 +49,11 @@ class JudgePilotStage(JudgeStage):
         found = filter_alone(run, shards)
         written, kept = found["written_per_generation"], found["tokens_per_generation"]
         if kept < LEAST_PASSING * written:
-            fallen = ", ".join(f"{rule} {count:,}" for rule, count in found["dropped"].items() if count)
             raise InputError(
                 f"{found['passed']:,} of the first {found['generations']:,} generations pass, with "
-                f"{kept / written:.1%} of the tokens ({fallen}): most of the work would go into text that is dropped. "
-                f"They are in {run.relative(shards[0].parent)}; synthesis.pilot=0 plans by synthesis.margin, whatever "
-                "passes",
+                f"{kept / written:.1%} of the tokens ({named_counts(found['dropped'])}): most of the work would go "
+                f"into text that is dropped. They are in {run.relative(shards[0].parent)}; synthesis.pilot=0 plans by "
+                "synthesis.margin, whatever passes",
                 key="filter",
             )
         files.write_json(run.pilot_audit, found)

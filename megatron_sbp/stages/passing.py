@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from megatron_sbp.base import files
+from megatron_sbp.base.counts import named_counts
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Recipe
@@ -87,12 +88,11 @@ def count_shard(run: Run, unit: str) -> None:
     every = counted(run, rules).values()
     kept, texts = sum(each.tokens for each in every), sum(each.written for each in every)
     if kept <= LEAST_PASSING * texts:
-        fallen = ", ".join(f"{rule} {count:,}" for rule, count in found["dropped"].items() if count)
         raise InputError(
             f"{sum(each.passed for each in every):,} of {sum(each.generations for each in every):,} generations pass, "
-            f"with {kept / texts:.1%} of the tokens (shard {unit}: {fallen}): most of the work would go into text that "
-            f"is dropped. They are in {run.relative(shard.parent)}; synthesis.stop=planned writes as many as are "
-            "planned, whatever passes",
+            f"with {kept / texts:.1%} of the tokens (shard {unit}: {named_counts(found['dropped'])}): most of the work "
+            f"would go into text that is dropped. They are in {run.relative(shard.parent)}; "
+            "synthesis.stop=planned writes as many as are planned, whatever passes",
             key="filter",
         )
 

@@ -9,7 +9,7 @@ from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.recipe.sections import Synthesizer
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
-from megatron_sbp.stages.synthesize import SynthesizeStage, drop_unfinished
+from megatron_sbp.stages.synthesize import SynthesizeStage
 
 
 class PilotStage(SynthesizeStage):
@@ -50,6 +50,8 @@ class PilotStage(SynthesizeStage):
         return [output, identity]
 
     def finish(self, run: Run) -> list[Path]:
+        from megatron_sbp.synthesis.unfinished import drop_unfinished
+
         drop_unfinished(self.folder(run), self.units(run))
         return []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +18,10 @@ from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.extending import planned_more
 from megatron_sbp.stages.run_folder import Run, identity_file, shard_name
 from megatron_sbp.stages.stage import HalfDone, Stage
+from megatron_sbp.stages.synthetic_writer import writer_of
 
 if TYPE_CHECKING:
     from megatron_sbp.synthesis.live import Live
-    from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer
-    from megatron_sbp.synthesis.synthesizer import Writer
 
 
 class SynthesizeStage(Stage):
@@ -196,7 +194,7 @@ class SynthesizeStage(Stage):
             output,
             begin,
             begin + size,
-            synthesizer=self._writer(run),
+            synthesizer=writer_of(run, self._about, self._round),
             documents=run.document_shards("train"),
             tokens=run.tokens("real"),
             label=f"{self.name} {unit}",
@@ -209,6 +207,8 @@ class SynthesizeStage(Stage):
         return [run.more_generations]  # filter plans more, repeatedly
 
     def finish(self, run: Run) -> list[Path]:
+        from megatron_sbp.synthesis.unfinished import drop_unfinished
+
         units = self.units(run)
         drop_unfinished(run.generations, units, others=not self.counts(run))
         counts = passing.summary(run, len(units)) if self.counts(run) else {}
@@ -219,17 +219,6 @@ class SynthesizeStage(Stage):
 
     def _piloted(self, run: Run) -> bool:
         return has_pilot(run.recipe.synthesis, self.method)
-
-    def _writer(self, run: Run) -> Writer:
-        if self.method == "replacement":
-            from megatron_sbp.synthesis.controls import TokenReplacement
-            from megatron_sbp.tokenization.indexed import open_indexed
-            from megatron_sbp.tokenization.tokenizer import load_tokenizer
-
-            tokens = open_indexed(run.tokens("real")).tokens
-            tokenizer, share = load_tokenizer(run.tokenizer), self._about.replaced
-            return TokenReplacement(tokenizer, tokens, replaced=share, seed=run.recipe.seed)
-        return synthesizer_of(run, self.method, self._round)
 
     def _generations(self, run: Run) -> int:
         from megatron_sbp.synthesis.generations import planned_generations
@@ -251,21 +240,6 @@ class SynthesizeStage(Stage):
         return float(expected)
 
 
-def drop_unfinished(folder: Path, units: Sequence[str], others: bool = True) -> None:
-    """Removes the records of shards, and texts that are in finished ones: leftovers of a process that was killed
-    between its last steps. Texts of a shard that is not among `units`, nor finished, stay, as do its records without
-    `others`."""
-    from megatron_sbp.synthesis.shard_record import RECORD_SUFFIX
-    from megatron_sbp.synthesis.unfinished import half_written
-
-    for name, file in half_written(folder).items():
-        if name.removesuffix(JSONL_ZST) in units or (folder / name).exists():
-            file.unlink(missing_ok=True)
-    for file in folder.glob(f".*{RECORD_SUFFIX}"):
-        if others or file.name[1:].partition(".")[0] in units:
-            file.unlink(missing_ok=True)
-
-
 _OF_THE_PLAN = ("tokens", "margin", "tokens_per_generation", "pilot", "stop")
 """Keys that decide how many generations there are; that changes none of them."""
 
@@ -280,38 +254,3 @@ _TITLES = {
     "samples": "write documents without a seed document",
     "replacement": "write the seed documents again with random tokens replaced",
 }
-
-
-def synthesizer_of(run: Run, method: str = "tuned", round: int = 1) -> ModelSynthesizer:
-    """The synthesizer of a run, loaded."""
-    from megatron_sbp.synthesis.controls import UnconditionalSampler
-    from megatron_sbp.synthesis.synthesizer import Synthesizer as ModelSynthesizer
-    from megatron_sbp.tokenization.tokenizer import load_tokenizer
-
-    recipe = run.recipe
-    kind = UnconditionalSampler if method == "samples" else ModelSynthesizer
-    return kind(
-        run.export("synthesizer"),
-        load_tokenizer(run.tokenizer),
-        recipe.synthesis,
-        max_seed_tokens=recipe.max_seed_tokens,
-        max_new_tokens=recipe.max_new_tokens,
-        seed_cut=recipe.tuning.seed_cut,
-        seed=recipe.seed,
-        device=recipe.launch.device,
-        round=round,
-        pairs=_pairs_file(run) if method == "tuned" else None,
-    )
-
-
-def _pairs_file(run: Run) -> tuple[str, str] | None:
-    """The file of pairs that the synthesizer was tuned on, below the run folder, and its SHA-256, for the rows; None if
-    it no longer exists."""
-    file = run.pairs("train")
-    return (run.relative(file), _sha256(file, file.stat().st_mtime_ns)) if file.exists() else None
-
-
-@lru_cache(maxsize=8)
-def _sha256(file: Path, changed: int) -> str:
-    """Digest of a file, some GB, once for all shards that a process writes."""
-    return files.sha256(file)

@@ -43,7 +43,7 @@ class TokenizePairsStage(Stage):
         }
 
     def units(self, run: Run) -> list[str]:
-        from megatron_sbp.tokenization.pair_files import count_pairs
+        from megatron_sbp.tokenization.pair_parts import count_pairs
 
         found = []
         for split in _DATASETS:
@@ -56,7 +56,7 @@ class TokenizePairsStage(Stage):
         return (usual.token_parts(self.name), *dataset_files("pairs", "valid_pairs"), usual.audit_tokens("pairs_audit"))
 
     def run_unit(self, run: Run, unit: str) -> list[Path]:
-        from megatron_sbp.tokenization.pair_files import NoPairs, tokenize_pairs
+        from megatron_sbp.tokenization.pair_parts import NoPairs, tokenize_pairs
         from megatron_sbp.tokenization.pairs import PairLimits
         from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
@@ -84,7 +84,7 @@ class TokenizePairsStage(Stage):
             ) from error
 
     def finish(self, run: Run) -> list[Path]:
-        from megatron_sbp.tokenization.pair_files import merge_pairs
+        from megatron_sbp.tokenization.pair_parts import merge_pairs
         from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
         written: list[Path] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megatron_sbp.base.errors import InputError
@@ -13,7 +15,13 @@ if TYPE_CHECKING:
     from megatron_sbp.synthesis.trace import TraceSources
 
 
-def trace_document(run: Run, name: str, synthesizer: str | None = None, replicate: int = 1) -> JsonObject:
+def trace_document(
+    run: Run,
+    name: str,
+    synthesizer: str | None = None,
+    replicate: int = 1,
+    check: Callable[[Sequence[Path]], None] = lambda _: None,
+) -> JsonObject:
     """Where a synthetic document comes from; see `synthesis.trace.trace`. Reads only.
 
     Args:
@@ -22,6 +30,7 @@ def trace_document(run: Run, name: str, synthesizer: str | None = None, replicat
         synthesizer: the one that wrote it; None takes the first that has the id, since two synthesizers can use the
             same ids.
         replicate: which replicate, from 1.
+        check: called with files before they are read; raises InputError for one that is not as it was written.
 
     Returns:
         What `trace` returns, with `synthesizer` and `replicate` in front.
@@ -40,7 +49,7 @@ def trace_document(run: Run, name: str, synthesizer: str | None = None, replicat
     if not 1 <= replicate <= run.recipe.replicates:
         raise InputError(f"must be between 1 and {run.recipe.replicates}, not {replicate}", key="--replicate")
     writers = [synthesizer] if synthesizer else used
-    sources = {writer: _sources(run, writer, replicate) for writer in writers}
+    sources = {writer: _sources(run, writer, replicate, check) for writer in writers}
     for writer, place in sources.items():
         found = trace(name, place) if place.shards() else None
         if found is not None:
@@ -55,7 +64,7 @@ def trace_document(run: Run, name: str, synthesizer: str | None = None, replicat
     raise unknown(name, written)
 
 
-def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
+def _sources(run: Run, synthesizer: str, replicate: int, check: Callable[[Sequence[Path]], None]) -> TraceSources:
     from megatron_sbp.stages.judge import further_sources
     from megatron_sbp.synthesis.trace import TraceSources
 
@@ -77,6 +86,7 @@ def _sources(run: Run, synthesizer: str, replicate: int) -> TraceSources:
         seed=recipe.seed,
         generations_per_shard=recipe.synthesis.generations_per_shard,
         further=further_sources(inner),
+        check=check,
     )
 
 

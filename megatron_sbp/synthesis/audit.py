@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from megatron_sbp.base.counts import named_counts
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.planning.index_layout import IndexPlan
 from megatron_sbp.recipe import Filter
@@ -82,7 +83,7 @@ class Audit:
     def line(self) -> str:
         """Human-readable summary of the kept and dropped generations."""
         generations, kept, tokens = (self.counts[name] for name in ("generations", "kept", "tokens"))
-        dropped = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in self.dropped.items() if count)
+        dropped = named_counts(self.dropped).replace("_", " ")
         return (
             f"{kept:,} of {generations:,} generations kept, {tokens:,} tokens, "
             f"{tokens / max(1, generations):.1f} per generation; dropped: {dropped or 'none'}"

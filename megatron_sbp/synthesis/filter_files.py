@@ -13,8 +13,9 @@ from megatron_sbp.base.progress import Progress, say
 from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.base.user_function import UserFunction
+from megatron_sbp.documents.corpus_files import matching_files
 from megatron_sbp.documents.foreign import Source, converted_rows, refuse
-from megatron_sbp.documents.reading import BadDocument, field_of, matching_files, text_of
+from megatron_sbp.documents.reading import BadDocument, field_of, text_of
 from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.recipe import Filter, Pairs
 from megatron_sbp.synthesis.audit import Audit

@@ -19,6 +19,7 @@ from megatron_sbp.synthesis.engines import load_engine
 from megatron_sbp.synthesis.generations import Generation, batches
 from megatron_sbp.synthesis.own_tokenizer import check_own_tokenizer
 from megatron_sbp.synthesis.streaming import stream_all
+from megatron_sbp.synthesis.text_limits import TextLimits
 from megatron_sbp.synthesis.unfinished import Unfinished
 from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
@@ -119,9 +120,7 @@ class Synthesizer(Writer):
         checkpoint: Hugging Face checkpoint.
         tokenizer: of the tuning, with its separator.
         settings: engine, temperature, top_p, batch_size, precision and vllm are used.
-        max_seed_tokens: of a seed document; the same as in tuning.
-        max_new_tokens: of a text, end-of-document included.
-        seed_cut: truncation side of seed documents: `tail` drops the end, `head` the beginning.
+        limits: of seed documents and texts.
         seed: the run's seed.
         device: auto, cpu or cuda.
         round: of synthesis.
@@ -136,10 +135,8 @@ class Synthesizer(Writer):
         checkpoint: Path,
         tokenizer: TextTokenizer,
         settings: Synthesis,
+        limits: TextLimits,
         *,
-        max_seed_tokens: int,
-        max_new_tokens: int,
-        seed_cut: Literal["head", "tail"],
         seed: int,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         round: int = 1,
@@ -153,18 +150,17 @@ class Synthesizer(Writer):
             forbidden=tokenizer.never_in_text,
             temperature=settings.temperature,
             top_p=settings.top_p,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=limits.max_new_tokens,
             seed=seed,
             precision=settings.precision,
             device=device,
             vllm=settings.vllm if settings.engine == "vllm" else None,
         )
         super().__init__(load_engine(settings.engine, sampling), tokenizer, batch_size=settings.batch_size)
-        self._max_seed_tokens, self._seed_cut = max_seed_tokens, seed_cut
-        self._round, self._pairs = round, pairs
+        self._limits, self._round, self._pairs = limits, round, pairs
 
     def _prompt(self, seed: np.ndarray) -> np.ndarray:
-        return prompt_of(seed, self.tokenizer, self._max_seed_tokens, self._seed_cut)
+        return prompt_of(seed, self.tokenizer, self._limits.max_seed_tokens, self._limits.seed_cut)
 
     def _row(self, generation: Generation, written: Written, seed_id: str | None) -> JsonObject:
         row = super()._row(generation, written, seed_id)

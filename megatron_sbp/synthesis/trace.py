@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from megatron_sbp.synthesis.keeping import final_verdicts
 from megatron_sbp.synthesis.rule_names import VERDICTS
 from megatron_sbp.synthesis.synthesizer import without_end
 from megatron_sbp.synthesis.text_rules import opinions
-from megatron_sbp.tokenization.indexed import open_indexed
+from megatron_sbp.tokenization.indexed import data_file, index_file, open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 from megatron_sbp.tokenization.written_ids import FIELD
 
@@ -68,6 +68,8 @@ class TraceSources:
     generations_per_shard: int
     further: FurtherSources = field(default_factory=FurtherSources)
     """Inputs of the opt-in rules; rules without inputs are omitted."""
+    check: Callable[[Sequence[Path]], None] = lambda _: None
+    """Called with files before they are read; raises InputError for one that is not as it was written."""
 
     def shards(self) -> list[Path]:
         """The files of the raw generations, in order."""
@@ -94,6 +96,7 @@ def trace(name: str, sources: TraceSources) -> JsonObject | None:
         return None
     shard, place, row = found
     seed_row = row["seed_row"]
+    sources.check(sources.documents)
     seed = None if seed_row is None else read_rows(sources.documents, [seed_row])[seed_row]
     told = {"id", "text", "tokens", FIELD, "finished", "seed_id", "seed_row", "ids_digest"}
     return {
@@ -143,6 +146,7 @@ def _find(name: str, sources: TraceSources) -> tuple[Path, int, JsonObject] | No
     """The shard, the index in it, and the row of a raw generation. The plan determines where to look first."""
     shards = sources.shards()
     generation = named(name)
+    sources.check([index_file(sources.tokens), data_file(sources.tokens)])
     if generation is not None and shards:
         place = place_of(generation, len(open_indexed(sources.tokens)), sources.seed)
         if place is not None:
@@ -150,6 +154,7 @@ def _find(name: str, sources: TraceSources) -> tuple[Path, int, JsonObject] | No
             shards.sort(key=lambda shard: shard != likely)
     for shard in shards:
         # Every row begins with its id, so the others need not be parsed.
+        sources.check([shard])
         start = b'{"id":' + json.dumps(name, ensure_ascii=False).encode(errors="surrogatepass")
         for place, line in enumerate(_lines(shard)):
             if line.startswith(start):
@@ -162,6 +167,7 @@ def _pairs(seed_row: int, sources: TraceSources) -> JsonObject | None:
 
     if sources.pairs is None or not sources.pairs.exists():
         return None
+    sources.check([sources.pairs])
     read = pyarrow.parquet.read_table
     columns = ["target", "target_id", "score"]
     rows = read(sources.pairs, columns=columns, filters=[("seed", "=", seed_row)]).to_pylist()
@@ -176,6 +182,7 @@ def _pairs(seed_row: int, sources: TraceSources) -> JsonObject | None:
 
 def _filters(row: JsonObject, shard: int, place: int, sources: TraceSources) -> JsonObject:
     """The recorded verdict, and the measures of every rule, recomputed because only the verdict is on disk."""
+    sources.check([*sources.tokenizer.iterdir()])
     tokenizer = load_tokenizer(sources.tokenizer)
     tokens = np.array(tokenizer.encode_batch([row["text"]])[0], np.int64)
     seed_tokens = np.empty(0, np.int64)
@@ -188,6 +195,7 @@ def _filters(row: JsonObject, shard: int, place: int, sources: TraceSources) -> 
     duplicate: JsonObject = {"rule": "duplicate", "value": None, "limit": sources.rules.duplicates, "drops": None}
     repeats = None
     file = f"{shard:05d}.npy"
+    sources.check([sources.verdicts / file, sources.repeats / file])
     # The filters may be complete for earlier generations, with more planned since.
     if not sources.filtered or not (sources.verdicts / file).exists() or not (sources.repeats / file).exists():
         verdict = next((one["rule"] for one in said if one["drops"]), PENDING)

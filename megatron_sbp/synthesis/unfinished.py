@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from megatron_sbp.base import files
+from megatron_sbp.base.shard_names import JSONL_ZST
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.synthesis.engine import Written
+from megatron_sbp.synthesis.shard_record import RECORD_SUFFIX
 from megatron_sbp.synthesis.tally import Tally, last_tally, tally_of
 
 SUFFIX = ".unfinished"
@@ -104,6 +106,18 @@ def work_in(file: Path) -> float:
             return math.inf if stream.read(1) else 0.0
     except FileNotFoundError:  # finished meanwhile
         return 0.0
+
+
+def drop_unfinished(folder: Path, units: Sequence[str], others: bool = True) -> None:
+    """Removes the records of shards, and texts that are in finished ones: leftovers of a process that was killed
+    between its last steps. Texts of a shard that is not among `units`, nor finished, stay, as do its records without
+    `others`."""
+    for name, file in half_written(folder).items():
+        if name.removesuffix(JSONL_ZST) in units or (folder / name).exists():
+            file.unlink(missing_ok=True)
+    for file in folder.glob(f".*{RECORD_SUFFIX}"):
+        if others or file.name[1:].partition(".")[0] in units:
+            file.unlink(missing_ok=True)
 
 
 _KEYS = ("places", "tokens", "finished")

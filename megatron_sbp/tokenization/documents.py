@@ -17,7 +17,8 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.replacing import replace_files
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.documents.foreign import OnBad, TextRows
+from megatron_sbp.documents.foreign import OnBad, TextRows, converted_rows, refuse
+from megatron_sbp.documents.reading import BadDocument
 from megatron_sbp.tokenization.encoding import TextCounts, add_written, batches, write_texts
 from megatron_sbp.tokenization.file_parts import alike, tokenize_files
 from megatron_sbp.tokenization.indexed import (
@@ -199,7 +200,7 @@ def preprocess_synthetic(
     def texts(parents: pq.ParquetWriter) -> Iterator[tuple[str, np.ndarray | None]]:
         nonlocal written_ids
         for batch in itertools.batched(rows, _PARENTS_AT_ONCE):
-            parents.write_table(_parents(batch, inputs))
+            parents.write_table(_parents(batch, rows.files))
             for row in batch:
                 if row["seed_id"] is not None:
                     seeds.add(row["seed_id"])
@@ -220,10 +221,20 @@ def preprocess_synthetic(
     return {**counts.__dict__, "empty": rows.empty, "bad": rows.bad, "written_ids": written_ids, **parents}
 
 
-def _parents(rows: Sequence[JsonObject], inputs: list[str]) -> pa.Table:
+def _parents(rows: Sequence[JsonObject], inputs: Sequence[Path]) -> pa.Table:
     try:
         return pa.Table.from_pylist([{name: row[name] for name in PARENTS.names} for row in rows], schema=PARENTS)
-    except (TypeError, ValueError, OverflowError) as error:  # Arrow's error types: a lone surrogate, a huge number
-        raise InputError(
-            f"parent fields do not have the types expected of synthetic documents: {error}", file=inputs[0]
-        ) from error
+    except (TypeError, ValueError, OverflowError):  # Arrow's error types: a lone surrogate, a huge number
+        for path in inputs:  # once more, for the place: the rows do not know theirs
+            for _ in converted_rows(path, [], _check_parents, refuse, optional=PARENTS.names):
+                pass
+        raise
+
+
+def _check_parents(row: JsonObject) -> None:
+    for field in PARENTS:
+        try:
+            pa.scalar(row.get(field.name), field.type)
+        except (TypeError, ValueError, OverflowError) as error:
+            wanted = f"null or of the type {field.type}"
+            raise BadDocument(f"must be {wanted}, not {row[field.name]!r:.60}", field.name) from error

@@ -1,127 +1,30 @@
-"""Tokenizes files of pairs into IndexedDatasets: rows of a tokenized dataset, or texts from another pipeline."""
+"""Tokenizes files of pairs from another pipeline: texts, or row numbers of its documents."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.documents.corpus_files import matching_files
 from megatron_sbp.documents.foreign import OnBad, Source, TextRows
-from megatron_sbp.documents.reading import matching_files
 from megatron_sbp.documents.unique_ids import check_unique_ids
 from megatron_sbp.tokenization.encoding import write_texts
-from megatron_sbp.tokenization.indexed import (
-    IndexedTokens,
-    check_output,
-    counts_file,
-    data_file,
-    index_file,
-    merge_indexed,
-    open_indexed,
-)
-from megatron_sbp.tokenization.pairs import PairCounts, PairLimits, pair_writer, write_pairs
+from megatron_sbp.tokenization.indexed import IndexedTokens, check_output, data_file, index_file, open_indexed
+from megatron_sbp.tokenization.pair_parts import NoPairs, open_pairs
+from megatron_sbp.tokenization.pairs import PairLimits, pair_writer
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 
 _PAIRS_PER_BATCH = 512
+
 _ROWS_PER_BATCH = 8192
-
-
-class NoPairs(InputError):
-    """A file of pairs has no rows."""
-
-
-def count_pairs(pairs: Path) -> int:
-    """Rows of a Parquet file of pairs, from its footer."""
-    return _opened(pairs).metadata.num_rows
-
-
-def tokenize_pairs(
-    pairs: Path,
-    documents: Path,
-    output: Path,
-    tokenizer: TextTokenizer,
-    limits: PairLimits,
-    *,
-    first: int = 0,
-    count: int | None = None,
-    label: str = "tokenize-pairs",
-) -> list[Path]:
-    """Writes OUTPUT.bin and OUTPUT.idx: per pair one document of two sequences, seed and target (see `pair_writer`).
-
-    Args:
-        pairs: Parquet file with the columns seed and target: row numbers of documents, int64.
-        documents: prefix of the tokenized documents.
-        output: prefix of the dataset; OUTPUT.json gets its counts.
-        tokenizer: the one that the documents were tokenized with.
-        limits: of both halves.
-        first: first row of the file.
-        count: number of rows; None takes all remaining rows.
-        label: of the progress line.
-
-    Returns:
-        The three files.
-
-    Raises:
-        NoPairs: no rows in this range.
-    """
-    seeds, targets = _rows_between(pairs, first, count)
-    if not len(seeds):
-        raise NoPairs("has no pairs", file=pairs)
-    with Progress(label, len(seeds), "pairs") as progress:
-        counts = write_pairs(
-            output,
-            open_indexed(documents),
-            seeds,
-            targets,
-            limits=limits,
-            starts_character=tokenizer.starts_character,
-            end_of_document=tokenizer.end_of_document,
-            advance=progress.advance,
-        )
-    files.write_json(counts_file(output), counts.__dict__)
-    return [data_file(output), index_file(output), counts_file(output)]
-
-
-def merge_pairs(output: Path, parts: Sequence[Path], tokenizer: TextTokenizer) -> tuple[list[Path], PairCounts]:
-    """Joins the outputs of `tokenize_pairs`, in order.
-
-    Args:
-        output: prefix of the dataset.
-        parts: prefixes of the parts.
-        tokenizer: the one that the parts were made with.
-
-    Returns:
-        The files written, and their counts.
-    """
-    total = PairCounts()
-    for part in parts:
-        total += PairCounts(**files.read_json(counts_file(part)))
-    return merge_indexed(output, parts, tokenizer.dtype), total
-
-
-def _rows_between(pairs: Path, first: int, count: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Columns seed and target of a range of rows, int64 [rows] each; reads only the necessary row groups."""
-    file = _opened(pairs)
-    last = file.metadata.num_rows if count is None else min(file.metadata.num_rows, first + count)
-    found, begin = [], 0
-    for group in range(file.metadata.num_row_groups):
-        end = begin + file.metadata.row_group(group).num_rows
-        if begin < last and end > first:
-            table = file.read_row_group(group, columns=["seed", "target"])
-            found.append(table.slice(max(0, first - begin), min(end, last) - max(begin, first)))
-        begin = end
-    if not found:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    table = pa.concat_tables(found)
-    return table["seed"].to_numpy(), table["target"].to_numpy()
 
 
 def holds_rows(inputs: list[str], seed_field: str = "seed", target_field: str = "target") -> bool:
@@ -136,7 +39,7 @@ def holds_rows(inputs: list[str], seed_field: str = "seed", target_field: str = 
     first = matching_files(inputs, Path.cwd())[0]
     if not first.name.endswith(".parquet"):
         return False
-    schema = _opened(first).schema_arrow
+    schema = open_pairs(first).schema_arrow
     kinds = [schema.field(name).type for name in (seed_field, target_field) if name in schema.names]
     return len(kinds) == 2 and all(map(pa.types.is_integer, kinds))
 
@@ -195,7 +98,7 @@ def preprocess_row_pairs(
             pair_writer(
                 output, tokenizer.dtype, limits, tokenizer.starts_character, tokenizer.end_of_document
             ) as writer,
-            Progress("pairs", sum(_opened(file).metadata.num_rows for file in found), "pairs") as progress,
+            Progress("pairs", sum(open_pairs(file).metadata.num_rows for file in found), "pairs") as progress,
         ):
             empty = np.frombuffer(blank, np.bool_)
             for file in found:
@@ -214,7 +117,7 @@ def preprocess_row_pairs(
 
 def _row_batches(file: Path, fields: tuple[str, str], ids: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows of seeds and targets, int64 [pairs] each, checked against the documents' ids."""
-    opened, line = _opened(file), 0
+    opened, line = open_pairs(file), 0
     names = [name for name in ("seed_id", "target_id") if name in opened.schema_arrow.names]
     missing = [name for name in fields if name not in opened.schema_arrow.names]
     if missing:
@@ -250,13 +153,6 @@ def _check_ids(rows: np.ndarray, said: list[str], ids: list[str], *, file: Path,
                 line=line + place + 1,
                 key=name,
             )
-
-
-def _opened(file: Path) -> pyarrow.parquet.ParquetFile:
-    try:
-        return pyarrow.parquet.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"is not a parquet file ({error})", file=file) from error
 
 
 def preprocess_pairs(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from megatron_sbp.base.progress import Progress
 from megatron_sbp.documents.foreign import TextRows
-from megatron_sbp.documents.reading import RawRow
+from megatron_sbp.documents.raw_rows import RawRow
 from megatron_sbp.tokenization.encoding import Appended, TextCounts, add_texts, add_written, batches
 from megatron_sbp.tokenization.indexed import write_indexed
 from megatron_sbp.tokenization.pieces import Encoded, encode_pieces, write_encoded

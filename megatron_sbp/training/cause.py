@@ -11,14 +11,19 @@ from pathlib import Path
 from megatron_sbp.base.errors import NO_ROOM, Fault, InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.training.megatron.rank_end import CAUSE, ending
+from megatron_sbp.training.megatron.rank_end import CAUSE
+from megatron_sbp.training.megatron.rank_processes import ending
 from megatron_sbp.training.ranks import Rank
 
 RANK_ENDED = re.compile(r"sbp: rank (\d+) on (\S+) ended with status (\d+) at ([\d.]+)")
 """The line that rank.sh prints for a failed rank."""
 
 SHARED_MEMORY = re.compile(r"/torch_\d|/dev/shm")
-"""Shared memory, through which loader workers pass tensors."""
+"""Shared memory, through which loader workers pass tensors, in the message of an error."""
+
+SEMAPHORE = "_multiprocessing.SemLock("
+"""What was called where a semaphore of loader workers, a file in shared memory, finds no room; the message is that of a
+full disk."""
 
 SAID_WRONG = re.compile(r"(\S+): error: (.*)").match
 """Invalid input, as reported by a rank (`sbp: error: ...`) or Megatron's command line (`pretrain.py: error: ...`)."""
@@ -88,7 +93,8 @@ def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Ex
     text = f"{stage}: {name} of {count}{where} {ending(status)}"
     if status >= 0 and own:
         text = f"{stage}{where}: {own[0]}".rstrip(". ")
-    shared = any(os.strerror(errno.ENOSPC) in line and SHARED_MEMORY.search(line) for line in lines)
+    full_lines = [line for line in lines if os.strerror(errno.ENOSPC) in line]
+    shared = any(map(SHARED_MEMORY.search, full_lines)) or (full_lines and any(SEMAPHORE in line for line in lines))
     full = next((number for number in NO_ROOM if any(os.strerror(number) in line for line in lines)), None)
     if shared:
         full = None

@@ -13,15 +13,13 @@ be started again; 2 for wrong input; anything else is a crash.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import shutil
 import sys
 import traceback
 import warnings
-from argparse import ArgumentParser, Namespace
-from argparse import _ActionsContainer as Options
+from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -30,13 +28,15 @@ from typing import TYPE_CHECKING
 from megatron_sbp.base.collector import collect_as_usual, collect_rarely
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent, short_socket_paths
-from megatron_sbp.training.megatron import rank_end
-from megatron_sbp.training.megatron.model_builder import BUILDERS, DEFAULT, choose_builder, model_config
+from megatron_sbp.training.megatron import checkpoint_processes, rank_end
+from megatron_sbp.training.megatron.model_builder import choose_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
 from megatron_sbp.training.model_folder import CACHE, STOPPED
+from megatron_sbp.training.rank_flags import add_arguments, flag_missing, machine_flags, process_options
 
 if TYPE_CHECKING:
     from megatron_sbp.training.data.data_file import DataFile
+
 
 UNFINISHED = 3
 """Exit status of a training that saved a checkpoint and stopped before its end."""
@@ -47,10 +47,6 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore")
     for name in ("megatron.core", "megatron.training", "torch.distributed", "root"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def _flag_missing(*flags: str) -> bool:
-    return not any(word.split("=")[0] in flags for word in sys.argv)
 
 
 @contextlib.contextmanager
@@ -66,33 +62,6 @@ def _hidden(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
-def _machine_flags(on_cpu: bool) -> list[str]:
-    """Megatron flags that depend on what is installed here, unless the user gave them."""
-    added: list[str] = []
-    has_te = importlib.util.find_spec("transformer_engine") is not None and not on_cpu
-    # Apex's extension: Megatron's output layer needs it beside Transformer Engine, too.
-    has_fused_gradients = importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None and not on_cpu
-    if not has_te and _flag_missing("--transformer-impl"):
-        added += ["--transformer-impl", "local", "--no-persist-layer-norm"]
-    if not has_te:  # whatever the layers are: its kernel is the only one that Megatron has
-        added += ["--no-rope-fusion"]
-    if not has_fused_gradients:
-        added += ["--no-gradient-accumulation-fusion"]
-    if "--async-save" in sys.argv:
-        if _flag_missing("--use-persistent-ckpt-worker"):  # without it Megatron saves synchronously
-            added += ["--use-persistent-ckpt-worker"]
-        if _flag_missing("--async-strategy") and importlib.util.find_spec("nvidia_resiliency_ext") is None:
-            added += ["--async-strategy", "mcore"]
-    if on_cpu:
-        added += ["--distributed-backend", "gloo", "--use-cpu-initialization", "--no-masked-softmax-fusion"]
-        added += ["--no-bias-swiglu-fusion"]
-        if _flag_missing("--rerun-mode"):
-            added += ["--rerun-mode", "disabled"]
-        if _flag_missing("--num-workers"):  # reading a sample takes microseconds, and a loader process half a second
-            added += ["--num-workers", "0"]
-    return added
-
-
 def _take_own_device() -> None:
     """Where Slurm gives every task of a node a GPU of its own and hides the others, it is each task's first.
 
@@ -102,54 +71,6 @@ def _take_own_device() -> None:
 
     if torch.cuda.device_count() == 1:
         os.environ["LOCAL_RANK"] = "0"
-
-
-def _add_process_options(parser: Options) -> None:
-    """Options that a rank needs before Megatron, and torch, are imported."""
-    parser.add_argument(
-        "--sbp-device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="cpu: CPU ranks where a GPU is, too; cuda: an error where none is (default: auto, a GPU if there is one)",
-    )
-    parser.add_argument(
-        "--sbp-die-with-parent",
-        action="store_true",
-        help="the rank is killed when the process that started it dies; under torchrun it always is",
-    )
-
-
-def process_options(words: list[str]) -> tuple[Namespace, list[str]]:
-    """The options of the process among the words of its command line, and the other words, which are Megatron's.
-
-    Raises:
-        SystemExit: with 2, for a device that is none.
-    """
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    _add_process_options(parser)
-    return parser.parse_known_args(words)
-
-
-def _add_arguments(parser: ArgumentParser) -> ArgumentParser:
-    group = parser.add_argument_group(title="synthetic bootstrapped pretraining")
-    _add_process_options(group)  # taken by process_options() before; here for --help
-    group.add_argument("--sbp-data", type=Path, required=True, help="data.json that `sbp` wrote: datasets and samples")
-    group.add_argument("--sbp-patience", type=int, default=0, help="evaluations without a better loss before stopping")
-    group.add_argument("--sbp-save-file", type=Path, help="a checkpoint is saved whenever this file is touched")
-    group.add_argument("--sbp-first-evaluation", action="store_true", help="evaluate before the first step, too")
-    group.add_argument(
-        "--sbp-model-builder",
-        choices=BUILDERS,
-        default=DEFAULT,
-        help="which of Megatron's models is built; both compute the same and share their checkpoints (default: "
-        "hybrid on CPUs, gpt on GPUs, where they were not compared yet)",
-    )
-    group.add_argument(
-        "--sbp-peak-tflops",
-        type=float,
-        help="TFLOP/s of one device for MFU; known for common GPUs (dense bf16)",
-    )
-    return parser
 
 
 @contextlib.contextmanager
@@ -192,8 +113,8 @@ def main() -> int:
     on_cpu = cpu.install(device=options.sbp_device)
     if not on_cpu:
         _take_own_device()
-    sys.argv += _machine_flags(on_cpu)
-    with _hidden("wandb") if _flag_missing("--wandb-project") else contextlib.nullcontext():
+    sys.argv += machine_flags(on_cpu)
+    with _hidden("wandb") if flag_missing("--wandb-project") else contextlib.nullcontext():
         import megatron.core.datasets.helpers_cpp  # noqa: F401  the wheel carries it ready built
         import megatron.core.datasets.utils as dataset_utils
         import megatron.training.training as training
@@ -217,14 +138,14 @@ def main() -> int:
     if on_cpu:
         cpu.fork_checkpoint_queue()
     else:
-        rank_end.prepare_saving()
+        checkpoint_processes.prepare_saving()
     if "--async-save" in sys.argv:
-        rank_end.prepare_asynchronous_saving(options.sbp_device)
+        checkpoint_processes.prepare_asynchronous_saving(options.sbp_device)
     training.initialize_megatron = partial(training.initialize_megatron, allow_no_cuda=on_cpu)
     first_rank = int(os.environ.get("RANK", "0")) == 0
     try:
         with _checks_of_megatron():
-            args = state.parse_arguments(_add_arguments)
+            args = state.parse_arguments(add_arguments)
         if on_cpu:
             cpu.refuse_gpu_flags(args)
         data = DataFile.read(args.sbp_data)

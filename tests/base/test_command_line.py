@@ -62,6 +62,13 @@ def test_a_signal_leaves_no_temporary_file(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == usual
 
 
+def test_an_interrupt_is_one_line(capsys):
+    with pytest.raises(SystemExit) as left, shared.errors_reported():
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    assert left.value.code == 130 and capsys.readouterr().err == "interrupted\n"
+
+
 def test_options():
     options = shared.parser("What it does.\n  As written.")
     shared.add_inputs(options)

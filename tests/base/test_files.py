@@ -66,6 +66,8 @@ def test_json_round_trip_and_refusals(tmp_path):
     path.write_bytes(b'"\xff"')
     with pytest.raises(InputError, match="not valid JSON"):
         files.read_json(path)
+    with pytest.raises(InputError, match="is a folder, not a file"):
+        files.read_json(tmp_path)
 
 
 def test_jsonl_zst_has_the_same_bytes_for_the_same_rows(tmp_path):

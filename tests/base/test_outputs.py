@@ -34,6 +34,7 @@ def test_files_that_may_not_be_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused = {
         "a.txt": "must end in .npy",
+        "\udcff.npy": "bytes in its path that are not UTF-8",
         "folder.npy": "is a folder",
         "file/a.npy": "file is not a folder",
         "nowhere/a.npy": "nowhere is not a folder",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from megatron_sbp.base.command_line import errors_reported
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.user_function import UserFunction, call_batch, documents_of
 
@@ -63,11 +67,23 @@ def test_the_file_may_import_its_neighbors(tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"), ("keep = 3", "'keep' is not a function")],
+    [
+        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "cannot be loaded: SystemExit: 3"),
+        ("keep = 3", "'keep' is not a function"),
+    ],
 )
 def test_a_file_that_fails(tmp_path, source, said):
     with pytest.raises(InputError, match=said):
         place(tmp_path, source).load()
+
+
+def test_a_function_that_exits_is_an_error_and_a_signal_is_none():
+    """With status 3, which was taken for a saved checkpoint, a Slurm job went back into the queue again and again."""
+    with pytest.raises(InputError, match=r"raised SystemExit: 3 \(document a\)"):
+        call_batch(lambda batch: sys.exit(3), BATCH, fail)
+    with pytest.raises(SystemExit), errors_reported():
+        call_batch(lambda batch: os.kill(os.getpid(), signal.SIGTERM) or signal.pause(), BATCH, fail)
 
 
 def test_it_may_change_what_it_gets():

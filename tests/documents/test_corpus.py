@@ -1,8 +1,7 @@
+"""Documents and splits from files of every kind, whatever the tasks that read them."""
+
 from __future__ import annotations
 
-import gzip
-import json
-import os
 import re
 import resource
 import subprocess
@@ -12,35 +11,17 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-import zstandard
+from support.small_corpus import at_most, contents, rows, various, write
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents import corpus, cutting, input_groups, written_shards
+from megatron_sbp.documents import corpus
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import Documents
 from megatron_sbp.stages.documents import DocumentsStage
-from megatron_sbp.stages.run_folder import SPLITS, Run
+from megatron_sbp.stages.run_folder import SPLITS
 
 FOLDOC = Path(__file__).parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
-
-
-def rows(run: Run, split: str) -> list[dict]:
-    return [row for shard in run.document_shards(split) for row in files.read_jsonl_zst(shard)]
-
-
-def contents(run: Run) -> dict[str, bytes]:
-    folder = run.root / "documents"
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def write(path: Path, numbers: range, **more) -> None:
-    lines = "".join(json.dumps({"id": f"d{n}", "text": f"document {n}", **more}) + "\n" for n in numbers).encode()
-    if path.suffix == ".gz":
-        lines = gzip.compress(lines)
-    if path.suffix == ".zst":
-        lines = zstandard.compress(lines[: len(lines) // 2]) + zstandard.compress(lines[len(lines) // 2 :])
-    path.write_bytes(lines)
 
 
 def test_all_formats_disjoint_splits_and_audit(tmp_path, run_documents):
@@ -94,16 +75,6 @@ def test_a_larger_train_split_leaves_the_held_out_documents(tmp_path, run_docume
     assert rows(small, "train") == rows(large, "train")[:10]
 
 
-def test_empty_short_and_duplicate_documents_are_dropped_and_counted(tmp_path, run_documents):
-    lines = [{"text": text} for text in ("", "  \n\t", "\u3000", "ab", " ab ", "long enough", "long enough ", "x" * 9)]
-    lines += [{"text": f"document {n}"} for n in range(8)]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run = run_documents(min_characters=3)
-    audit = files.read_json(run.audit_documents)
-    assert audit["dropped"] == {"empty": 3, "short": 2, "duplicate": 1, "bad": 0}
-    assert sum(split["documents"] for split in audit["splits"].values()) == 10
-
-
 def test_bad_documents_are_fatal_with_file_line_and_key(tmp_path, run_documents):
     write(tmp_path / "a.jsonl", range(20))
     path = tmp_path / "b.jsonl"
@@ -113,37 +84,6 @@ def test_bad_documents_are_fatal_with_file_line_and_key(tmp_path, run_documents)
     assert not (tmp_path / "run" / "stages" / "documents.json").exists()
 
 
-def test_bad_documents_are_skipped_counted_and_listed(tmp_path, run_documents):
-    write(tmp_path / "a.jsonl", range(20))
-    (tmp_path / "b.jsonl").write_bytes(
-        b'{"text": "x", "id": "q"}\n{"text": \n{"text": "\xff", "id": "r"}\n{"id": "d3", "text": "again"}\n'
-        b'{"id": "d4", "text": "document 4"}\n' + b"broken\n" * 1200
-    )
-    run = run_documents(bad_documents="skip", id_field="id")
-    audit = files.read_json(run.audit_documents)
-    assert audit["dropped"] == {"empty": 0, "short": 0, "duplicate": 1, "bad": 1203}
-    assert len(audit["bad_documents"]) == 1000
-    assert audit["bad_documents"][0] == {
-        "file": "b.jsonl",
-        "line": 2,
-        "reason": "malformed JSON: Expecting value at column 10",
-    }
-    assert audit["bad_documents"][1]["line"] == 3
-    used = [row["text"] for split in SPLITS for row in rows(run, split)]
-    assert len(used) == 21
-    assert ("again" in used) != ("document 3" in used)
-
-
-def test_one_id_with_two_texts_is_fatal_and_names_both(tmp_path, run_documents):
-    write(tmp_path / "a.jsonl", range(20))
-    (tmp_path / "b.jsonl").write_text('{"id": "d7", "text": "another"}\n')
-    with pytest.raises(InputError) as caught:
-        run_documents(id_field="id")
-    assert f"{tmp_path / 'a.jsonl'}:8" in str(caught.value)
-    assert f"{tmp_path / 'b.jsonl'}:1" in str(caught.value)
-    assert caught.value.key == "id"
-
-
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_truncated_file_is_an_error_even_when_bad_documents_are_skipped(tmp_path, run_documents, suffix):
     path = tmp_path / f"a.jsonl{suffix}"
@@ -151,23 +91,6 @@ def test_a_truncated_file_is_an_error_even_when_bad_documents_are_skipped(tmp_pa
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(InputError, match=rf"a.jsonl{suffix}:\d+: truncated"):
         run_documents(inputs=[f"*{suffix}"], bad_documents="skip")
-
-
-def test_a_corpus_too_small_says_how_much_is_missing_and_why(tmp_path, run_documents):
-    write(tmp_path / "a.jsonl", range(9))
-    (tmp_path / "b.jsonl").write_text('{"text": ""}\n{"text": "document 1"}\n{"text": 1}\n')
-    with pytest.raises(InputError) as caught:
-        run_documents(train=10, valid=2, test=2, oracle=4, bad_documents="skip")
-    assert caught.value.key == "documents.train"
-    file = tmp_path / "run" / "logs" / "documents" / "audit.json"
-    assert str(caught.value).endswith(
-        "the corpus is too small: 18 documents are needed (train 10, oracle 4, valid 2, test 2), 9 are usable "
-        f"(12 read; dropped: 1 empty, 0 short, 1 duplicate, 1 bad); see {file}"
-    )
-    audit = files.read_json(file)
-    assert audit["inputs"] == {"a.jsonl": 9, "b.jsonl": 3} and audit["usable"] == 9
-    assert audit["needed"] == {"train": 10, "oracle": 4, "valid": 2, "test": 2}
-    assert audit["bad_documents"] == [{"file": "b.jsonl", "line": 3, "reason": "'text': must be a string, not number"}]
 
 
 @pytest.mark.parametrize(
@@ -182,42 +105,10 @@ def test_a_corpus_too_small_names_the_split_that_takes_too_many(tmp_path, run_do
     assert caught.value.key == f"documents.{key}"
 
 
-@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
-def test_what_matches_and_is_no_file_is_an_error_or_counted(tmp_path, run_documents, kind, capsys):
-    write(tmp_path / "a.jsonl", range(20))
-    path = tmp_path / "b.jsonl"
-    if kind == "link":
-        path.symlink_to(tmp_path / "gone.jsonl")
-    elif kind == "folder":
-        path.mkdir()
-    else:
-        os.mkfifo(path)
-    reason = {"link": f"is a link to {tmp_path / 'gone.jsonl'}, which does not exist", "folder": "is a folder"}
-    with pytest.raises(InputError) as caught:
-        run_documents()
-    assert str(caught.value).startswith(f"{path}: 'documents.inputs': {reason.get(kind, 'is not a regular file')}")
-    run = run_documents(bad_documents="skip")
-    assert files.read_json(run.audit_documents)["skipped_inputs"] == [
-        {"file": "b.jsonl", "reason": reason.get(kind, "is not a regular file")}
-    ]
-    assert f"documents: skipped {path}" in capsys.readouterr().err
-    with pytest.raises(InputError, match=r"'documents\.inputs'"):
-        run_documents("none", inputs=["b.jsonl"], bad_documents="skip")
-
-
 def test_two_stars_match_folders_on_their_way(tmp_path, run_documents):
     (tmp_path / "deep" / "deeper").mkdir(parents=True)
     write(tmp_path / "deep" / "deeper" / "a.jsonl", range(20))
     assert files.read_json(run_documents(inputs=["deep/**"]).audit_documents)["read"] == 20
-
-
-def test_the_counts_of_what_was_dropped_are_said(tmp_path, run_documents, capsys):
-    write(tmp_path / "a.jsonl", range(20))
-    (tmp_path / "b.jsonl").write_text('{"text": ""}\n{"\\u001b[31mtitle\\n": 1}\n')
-    run_documents(bad_documents="skip")
-    said = capsys.readouterr().err
-    assert "documents: dropped 1 empty, 1 bad of 22 that were read" in said
-    assert r"b.jsonl:2: 'text': field is missing; there are: \x1b[31mtitle\n" in said and "\x1b" not in said
 
 
 def test_the_corpus_must_just_suffice(tmp_path, run_documents):
@@ -242,65 +133,6 @@ def test_a_changed_input_is_noticed(tmp_path, run_documents):
     assert not StageRunner(run, stage, [stage]).finished()
     write(tmp_path / "a.jsonl", range(20))
     assert StageRunner(run, stage, [stage]).finished()
-
-
-@pytest.fixture
-def stopped(tmp_path, run_documents, monkeypatch):
-    """A run that was interrupted in its fourth shard of six, its settings, and what an undisturbed one has."""
-    write(tmp_path / "a.jsonl", range(60))
-    settings = {"train": 40, "valid": 8, "test": 8, "oracle": 0, "documents_per_shard": 10}
-    whole = contents(run_documents("whole", **settings))
-    assert not any("parts" in name for name in whole)
-    write_shard, names = cutting.write_shard, []
-
-    def counted(path, *args, **kwargs):
-        names.append(f"{path.parent.name}/{path.name[:5]}")
-        if len(names) == 4 and stops:
-            raise KeyboardInterrupt
-        return write_shard(path, *args, **kwargs)
-
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    monkeypatch.setattr(cutting, "write_shard", counted)
-    stops = True
-    with pytest.raises(KeyboardInterrupt):
-        run_documents("stopped", **settings)
-    stops = False
-    names.clear()
-    parts = tmp_path / "stopped" / "documents" / "parts"
-    assert (parts / "00000.rows").exists()
-    return parts, lambda: contents(run_documents("stopped", **settings)) == whole, names
-
-
-def test_killed_while_writing_it_goes_on_and_ends_with_the_same_bytes(stopped, capsys):
-    _, again, written = stopped
-    assert again()
-    assert written == ["train/00001", "train/00002", "train/00003"]
-    assert "documents: 3 of 6 shards are already written" in capsys.readouterr().err
-    assert again() and len(written) == 3
-
-
-def test_shards_that_changed_while_it_was_interrupted_are_written_again(stopped):
-    parts, again, written = stopped
-    shard = parts.parent / "test" / "00000.jsonl.zst"
-    shard.write_bytes(shard.read_bytes()[:-1])
-    (parts.parent / "ids" / "valid" / "00000.parquet").unlink()
-    assert again()
-    assert written == ["test/00000", "valid/00000", "train/00001", "train/00002", "train/00003"]
-
-
-def test_a_note_that_was_cut_off_does_not_count(stopped):
-    parts, again, written = stopped
-    notes = parts / written_shards.NAME
-    notes.write_bytes(notes.read_bytes()[:-9])
-    assert again()
-    assert written == ["train/00000", "train/00001", "train/00002", "train/00003"]
-
-
-def test_shards_cut_from_parts_that_were_read_again_are_written_again(stopped):
-    parts, again, written = stopped
-    (parts / "00000.rows").unlink()
-    assert again()
-    assert len(written) == 6
 
 
 def test_files_are_read_by_tasks_of_their_own(tmp_path, run_documents):
@@ -366,22 +198,6 @@ def test_a_corpus_may_have_more_files_than_a_process_may_have_open(tmp_path, run
     assert found == expected
 
 
-def at_most(groups: int, monkeypatch) -> None:
-    monkeypatch.setattr(input_groups, "ALONE", groups)
-    monkeypatch.setattr(input_groups, "MOST", groups)
-
-
-def various(folder: Path) -> None:
-    """Fifteen files of several formats: one is empty, ids and texts occur twice, and some rows are bad or short."""
-    for number in range(12):
-        write(folder / f"{number:02d}.jsonl{('', '.gz', '.zst')[number % 3]}", range(9 * number, 9 * number + 12))
-    (folder / "04b.jsonl").touch()
-    again = "".join(f'{{"id": "d{n}", "text": "again {n}"}}\n\n' for n in (3, 70, 2))
-    (folder / "07b.jsonl").write_text(f'\n{{"id": "e", "text": " "}}\nbroken\n{again}{{"id": "f", "text": "f"}}\n\n')
-    table = pyarrow.table({"id": [f"p{n}" for n in range(9)] + ["d1"], "text": [f"row {n}" for n in range(10)]})
-    pyarrow.parquet.write_table(table, folder / "08b.parquet")
-
-
 @pytest.mark.parametrize("most", [1, 4, 14])
 def test_a_task_that_reads_several_files_changes_nothing(tmp_path, run_documents, monkeypatch, most):
     various(tmp_path)
@@ -395,35 +211,3 @@ def test_a_task_that_reads_several_files_changes_nothing(tmp_path, run_documents
     units = DocumentsStage().units(run)
     assert len(units) <= most and any("-" in unit for unit in units)
     assert contents(run) == contents(expected)
-
-
-def test_two_texts_with_one_id_are_told_by_their_own_files(tmp_path, run_documents, monkeypatch):
-    various(tmp_path)
-    (tmp_path / "07b.jsonl").write_text('\n{"id": "d200", "text": "new"}\n\n{"id": "d70", "text": "again"}\n')
-    messages = []
-    for most in (512, 3):
-        at_most(most, monkeypatch)
-        with pytest.raises(InputError, match=r"'id': this id has a different text at ") as caught:
-            run_documents(f"run{most}", inputs=["*.jsonl*"], id_field="id")
-        messages.append(str(caught.value))
-    assert messages[0] == messages[1] and "07b.jsonl:4" in messages[0]
-
-
-def test_parts_of_an_earlier_version(tmp_path, run_documents):
-    """They are of one file each, and say so without a list."""
-    write(tmp_path / "a.jsonl", range(30))
-    write(tmp_path / "b.jsonl", range(25, 55))
-    expected = run_documents("whole", id_field="id")
-    run = run_documents("run", id_field="id", shard=(2, 2))
-    notes = run.document_parts / "00001.json"
-    about = files.read_json(notes)
-    del about["counts"][0]["lines_before"]
-    settings = {"inputs": ["*.jsonl"], "train": 4, "valid": 2, "test": 2, "id_field": "id"}
-    corpus.read_part(Documents(**settings), 1, [tmp_path / "a.jsonl"], run.document_parts / "00000")
-    files.write_json(notes, {**about, "counts": about["counts"][0]})
-    parts = [run.document_parts / name for name in ("00000", "00001")]
-    rejected = tmp_path / "rejected.json"
-    output = tmp_path / "output"
-    corpus.join_parts(Documents(**settings), 1, parts, output, folder=tmp_path, rejection_audit=rejected)
-    found = {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
-    assert found == contents(expected)

@@ -1,8 +1,14 @@
+"""Shards that a process killed in the last step had written are not written again."""
+
 from __future__ import annotations
+
+import os
 
 import numpy as np
 import pytest
+from support.small_corpus import contents, write
 
+from megatron_sbp.documents import cutting, written_shards
 from megatron_sbp.documents.parts import Part, PartWriter
 from megatron_sbp.documents.reading import Document
 from megatron_sbp.documents.shards import write_shard
@@ -62,3 +68,62 @@ def test_a_shard_written_again_with_the_same_size_is_not_trusted(corpus):
     shard.unlink()
     shard.write_bytes(data[:-1] + b"?")
     assert notes(corpus).figures(shard, part.rows[0], part.rows[3]) is None
+
+
+@pytest.fixture
+def stopped(tmp_path, run_documents, monkeypatch):
+    """A run that was interrupted in its fourth shard of six, its settings, and what an undisturbed one has."""
+    write(tmp_path / "a.jsonl", range(60))
+    settings = {"train": 40, "valid": 8, "test": 8, "oracle": 0, "documents_per_shard": 10}
+    whole = contents(run_documents("whole", **settings))
+    assert not any("parts" in name for name in whole)
+    write_shard, names = cutting.write_shard, []
+
+    def counted(path, *args, **kwargs):
+        names.append(f"{path.parent.name}/{path.name[:5]}")
+        if len(names) == 4 and stops:
+            raise KeyboardInterrupt
+        return write_shard(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(cutting, "write_shard", counted)
+    stops = True
+    with pytest.raises(KeyboardInterrupt):
+        run_documents("stopped", **settings)
+    stops = False
+    names.clear()
+    parts = tmp_path / "stopped" / "documents" / "parts"
+    assert (parts / "00000.rows").exists()
+    return parts, lambda: contents(run_documents("stopped", **settings)) == whole, names
+
+
+def test_killed_while_writing_it_goes_on_and_ends_with_the_same_bytes(stopped, capsys):
+    _, again, written = stopped
+    assert again()
+    assert written == ["train/00001", "train/00002", "train/00003"]
+    assert "documents: 3 of 6 shards are already written" in capsys.readouterr().err
+    assert again() and len(written) == 3
+
+
+def test_shards_that_changed_while_it_was_interrupted_are_written_again(stopped):
+    parts, again, written = stopped
+    shard = parts.parent / "test" / "00000.jsonl.zst"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    (parts.parent / "ids" / "valid" / "00000.parquet").unlink()
+    assert again()
+    assert written == ["test/00000", "valid/00000", "train/00001", "train/00002", "train/00003"]
+
+
+def test_a_note_that_was_cut_off_does_not_count(stopped):
+    parts, again, written = stopped
+    notes = parts / written_shards.NAME
+    notes.write_bytes(notes.read_bytes()[:-9])
+    assert again()
+    assert written == ["train/00000", "train/00001", "train/00002", "train/00003"]
+
+
+def test_shards_cut_from_parts_that_were_read_again_are_written_again(stopped):
+    parts, again, written = stopped
+    (parts / "00000.rows").unlink()
+    assert again()
+    assert len(written) == 6

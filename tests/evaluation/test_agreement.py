@@ -14,12 +14,11 @@ import pytest
 from support.chat_server import Asked, ChatServer, Reply, verdict
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.evaluation.agreement import Known, agreement, read_known
+from megatron_sbp.evaluation.agreement import SHIPPED, Known, agreement, read_known
 from megatron_sbp.evaluation.opinions import Case, Judge
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = ROOT / "examples" / "people"
-CASES = PEOPLE / "judge_cases.jsonl"
 
 
 class Fixed(Judge):
@@ -90,12 +89,12 @@ def test_only_a_newline_ends_a_line(tmp_path):
 
 def test_the_shipped_cases_are_those_that_the_script_writes(tmp_path):
     subprocess.run([sys.executable, PEOPLE / "make_judge_cases.py", tmp_path / "cases.jsonl"], check=True)
-    assert (tmp_path / "cases.jsonl").read_bytes() == CASES.read_bytes()
-    truths = [(one.case.row["id"].split("-")[0], *one.truth.values()) for one in read_known(CASES)]
+    assert (tmp_path / "cases.jsonl").read_bytes() == SHIPPED.read_bytes()
+    truths = [(one.case.row["id"].split("-")[0], *one.truth.values()) for one in read_known(SHIPPED)]
     assert sorted(truths, key=str) == sorted(
         [("same", True, True), ("changed", False, True), ("other", None, False)] * 20, key=str
     )
-    assert len({one.case.text for one in read_known(CASES)}) == 60
+    assert len({one.case.text for one in read_known(SHIPPED)}) == 60
 
 
 def tool(*words) -> dict:
@@ -116,7 +115,7 @@ def test_the_tool_asks_a_function(tmp_path):
 
 
 def test_the_tool_asks_an_endpoint_once(tmp_path):
-    truth = {one.case.text: one.truth for one in read_known(CASES)}
+    truth = {one.case.text: one.truth for one in read_known(SHIPPED)}
 
     def behave(asked: Asked) -> Reply:
         """Knows what is related, and takes everything for true."""
@@ -134,7 +133,7 @@ def test_the_tool_asks_an_endpoint_once(tmp_path):
 
 
 def test_an_endpoint_that_is_right_nine_times_in_ten_is_measured_as_that():
-    known = read_known(CASES)
+    known = read_known(SHIPPED)
     wrong = mistaken(known, 0.1)
     flipped = {True: "no", False: "yes", None: "unclear"}
     straight = {True: "yes", False: "no", None: "unclear"}

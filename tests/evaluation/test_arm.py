@@ -11,7 +11,7 @@ import torch
 from support.made_up_model import hugging_face_model, shape
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.evaluation.arm import evaluate_arm
+from megatron_sbp.evaluation.arm import HeldOut, evaluate_arm
 from megatron_sbp.evaluation.model import load_model
 from megatron_sbp.evaluation.questions import ClozeQuestion
 from megatron_sbp.evaluation.recall import RecallQuestions
@@ -50,8 +50,10 @@ def arm(tmp_path_factory) -> SimpleNamespace:
 
 
 def measured(arm: SimpleNamespace, **other) -> dict:
+    held_out = HeldOut(arm.tokens, BYTES, other.pop("embeddings", arm.embeddings))
     given = {
-        **vars(arm), "text_bytes": BYTES, "evaluation": EVALUATION, "sequence_length": 16, "seed": 1, "device": "cpu",
+        "checkpoint": arm.checkpoint, "tokenizer": arm.tokenizer, "held_out": held_out, "evaluation": EVALUATION,
+        "sequence_length": 16, "seed": 1, "device": "cpu",
     }  # fmt: skip
     return evaluate_arm("sbp", **{**given, **other})
 

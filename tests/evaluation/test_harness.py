@@ -19,7 +19,7 @@ pytest.importorskip("lm_eval")
 from support.harness_tasks import write_tasks
 from support.lacking import lacking
 from support.made_up_model import hugging_face_model, shape
-from support.made_up_run import docstrings
+from support.made_up_text import docstrings
 from support.small_recipe import small_recipe
 from support.vllm_environment import HEAD
 

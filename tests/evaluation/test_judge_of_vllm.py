@@ -17,7 +17,7 @@ from megatron_sbp.recipe import Documents, Evaluation, JudgeEndpoint, Model
 from megatron_sbp.tokenization.bpe import train_bpe
 from megatron_sbp.tokenization.tokenizer import save_tokenizer
 
-pytestmark = [pytest.mark.exhaustive, pytest.mark.vllm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(900)]
 CONTEXT = 4096
 CASES = [Case(f"seed {number}", f"text {number}", {"id": f"syn-{number}"}) for number in range(12)]
 TOO_LONG = Case("seed", "1 2 " * CONTEXT, {"id": "syn-long"})

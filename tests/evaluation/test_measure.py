@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from support.made_up_run import synthetic_rows, text_run
+from support.made_up_text import synthetic_rows, text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.measure import QualityFiles, measure_quality

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.made_up_run import RECIPE
+from support.made_up_text import RECIPE
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

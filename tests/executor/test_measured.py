@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.made_up_run import text_run
+from support.made_up_text import text_run
 
 from megatron_sbp.base.files import read_json, write_json
 from megatron_sbp.executor.measured import read_measured

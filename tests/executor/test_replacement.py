@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import tempfile
+import traceback
+from pathlib import Path
 
 import pytest
+from support import stage_toys as toys
 from support.killed import killed_before
 from support.stage_toys import make_run
+from support.toy_runs import WORDS, contents, execute, runner
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.manifests import entries
 from megatron_sbp.executor.replacement import Replacement, remove_named
+from megatron_sbp.executor.runner import StageRunner
 
 KEY = "0123456789ab"
 
@@ -129,3 +135,109 @@ def test_only_named_files_with_the_same_content_are_removed(run):
     files.write_text(run.root / "words" / "c.txt", "other")
     remove_named(run.root, {**outputs, "words/gone.txt": outputs["words/a.txt"]})
     assert sorted(path.name for path in (run.root / "words").iterdir()) == ["b.txt", "c.txt"]
+
+
+class InModels(toys.Total):
+    """Owns a folder in models/, which may be a link."""
+
+    def reads(self, run):
+        return {}
+
+    def settings(self, run):
+        return {"note": run.recipe.note}
+
+    def owns(self, run):
+        return ("models/x",)
+
+    def run_unit(self, run, unit):
+        files.write_text(run.at("models/x/weights"), run.recipe.note)
+        return [run.at("models/x/weights")]
+
+
+@pytest.fixture
+def linked(folder):
+    """Runs the stage with a setting; its folder is on another file system."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == folder.stat().st_dev:
+        pytest.skip("there is no second file system")
+
+    def run_with(note: str) -> Path:
+        run, stage = toys.make_run(folder, f"note={note}"), InModels()
+        assert StageRunner(run, stage, [stage]).execute() and StageRunner(run, stage, [stage]).finished()
+        return run.root
+
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        (folder / "run").mkdir()
+        (folder / "run" / "models").symlink_to(elsewhere)
+        yield run_with
+
+
+def test_a_folder_on_another_file_system_is_named_before_the_work(linked, folder):
+    root = linked("one")
+    before = sorted(root.rglob("*"))
+    with pytest.raises(InputError, match="run/models: leads to another file system"):
+        linked("other")
+    assert sorted(root.rglob("*")) == before and linked("one")
+    (root / "models" / "x" / "weights").write_text("edited by hand")
+    with pytest.raises(InputError, match="run/models: leads to another file system"):
+        linked("one")
+    assert (root / "models" / "x" / "weights").read_text() == "edited by hand" and not list(root.glob("aside/*"))
+
+
+def test_a_replacement_that_such_a_folder_stopped_is_completed_once_it_is_put_right(linked, folder, monkeypatch):
+    root = linked("one")
+    with monkeypatch.context() as patch:  # as before this was checked: the journal is written, and renaming fails
+        patch.setattr("megatron_sbp.executor.replacement.check_one_file_system", lambda root, places: None)
+        with pytest.raises(OSError, match="cross-device"):
+            linked("other")
+    for _ in range(2):
+        with pytest.raises(InputError, match="run/models: leads to another file system"):
+            linked("other")
+    elsewhere = (root / "models").resolve()
+    (root / "models").unlink()
+    shutil.copytree(elsewhere, root / "models")
+    linked("other")
+    assert (root / "models" / "x" / "weights").read_text() == "other" and not (root / "aside").exists()
+
+
+@pytest.mark.slow
+def test_killed_while_new_outputs_take_their_place(folder, monkeypatch, tmp_path_factory):
+    """Stops after every single rename and write of a replacement; the next call completes it."""
+    plain = tmp_path_factory.mktemp("plain")
+    (plain / "words.txt").write_text("\n".join(WORDS))
+    undisturbed = toys.make_run(plain, "note=upper")
+    execute(undisturbed)
+
+    class Killed(BaseException):
+        pass
+
+    points = 0
+    for stop in range(1, 60):
+        run = toys.make_run(folder)
+        execute(run)
+        changed = toys.make_run(folder, "note=upper")
+        steps, replaced = 0, Path.replace
+
+        def replace(self, target, stop=stop, replaced=replaced):
+            nonlocal steps
+            result = replaced(self, target)
+            if "install" in {frame.name for frame in traceback.extract_stack()}:
+                steps += 1
+                if steps == stop:
+                    raise Killed
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", replace)
+            try:
+                runner(changed, "words").execute()
+            except Killed:
+                points += 1
+            else:
+                break
+        assert not runner(changed, "words").finished()
+        execute(changed)
+        assert contents(run) == contents(undisturbed)
+        shutil.rmtree(run.root)
+    assert points >= 8 and stop < 59
+    assert not run.aside.exists() and not (run.root / ".work").exists()

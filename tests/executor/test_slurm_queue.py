@@ -123,6 +123,17 @@ def test_without_jobs_slurm_is_not_queried(clients, tmp_path):
     assert not (tmp_path / "asked").exists()
 
 
+@pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '[{"stage": "words", "id": 11}]', "\udcff"])
+def test_a_damaged_list_of_jobs_is_named_with_a_way_on(clients, run, text):
+    clients("squeue", "11 RUNNING\n")
+    file = run.job_logs / "jobs.json"
+    file.write_text(text, errors="surrogateescape")
+    for call in (slurm_queue.jobs_of, slurm_queue.cancel, lambda run: slurm_queue.remember(run, Job("total", "15"))):
+        with pytest.raises(InputError, match=r"jobs\.json: .*; cancel the run's jobs .* then remove this file"):
+            call(run)
+    assert file.read_text(errors="surrogateescape") == text  # it may still tell which jobs there are
+
+
 def test_live_jobs_are_canceled_and_no_others(clients, run, tmp_path):
     clients("squeue", "11 COMPLETED\n11 FAILED\n11 PENDING\n13 COMPLETED\n14 FAILED\n14 TIMEOUT\n")
     clients("scancel")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,16 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.finished_stage import mark_finished
 from support.gpu_marks import DEVICES, REHEARSAL, gpus
-from support.synthesis_run import run_of, save_random_model
 from support.vllm_checks import END, PADDING, SEPARATOR, logits_after, make_model, make_prompts, nucleus_pvalue, ties
-from support.vllm_environment import HEAD, ROOT
+from support.vllm_environment import ROOT
 
 from megatron_sbp.synthesis.engine import EngineSettings
 from megatron_sbp.synthesis.generations import Generation
 from megatron_sbp.synthesis.transformers_engine import TransformersEngine
-from megatron_sbp.tokenization.tokenizer import load_tokenizer
 
 pytestmark = gpus(1)
 FORBIDDEN = [PADDING, SEPARATOR]
@@ -63,20 +59,8 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def run_folder(prepared, tmp_path_factory) -> Path:
-    """A run whose synthesizer vLLM can load."""
-    folder = tmp_path_factory.mktemp("vllm") / "prepared"
-    shutil.copytree(prepared, folder)
-    run = run_of(folder)
-    tokenizer, export = load_tokenizer(run.tokenizer), run.export("synthesizer")
-    save_random_model(export, tokenizer.vocab_size, tokenizer.end_of_document, 15, head_dim=HEAD)
-    mark_finished(run, "export-synthesizer", list(export.iterdir()))
-    return folder
-
-
 @pytest.fixture(scope="module", params=OPTIONS)
-def told(request, python, model, run_folder, tmp_path_factory) -> dict:
+def told(request, python, model, vllm_run, tmp_path_factory) -> dict:
     """What vllm_variant.py wrote; the one with the usual options also writes a shard whose process dies."""
     if REHEARSAL and request.param not in ON_CPUS:
         pytest.skip("vLLM's build for CPUs has no such option")
@@ -84,7 +68,7 @@ def told(request, python, model, run_folder, tmp_path_factory) -> dict:
         pytest.skip("needs 2 CUDA devices")
     folder = tmp_path_factory.mktemp(request.param)
     plan = {"checkpoint": str(model), "end": END, "forbidden": FORBIDDEN, "prompts": make_prompts(), "draws": DRAWS,
-            "vllm": OPTIONS[request.param], "run": str(run_folder) if request.param == "usual" else None}  # fmt: skip
+            "vllm": OPTIONS[request.param], "run": str(vllm_run) if request.param == "usual" else None}  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan))
     program = ROOT / "tests" / "support" / "vllm_variant.py"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.made_up_run import docstrings
+from support.made_up_text import docstrings
 from support.qwen3_embedder import save_embedder
 
 from megatron_sbp.pairing.embedding import Embedder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.made_up_run import docstrings
+from support.made_up_text import docstrings
 from support.qwen3_embedder import save_embedder
 
 from megatron_sbp.base import files

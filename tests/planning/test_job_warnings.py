@@ -42,15 +42,15 @@ TENSOR = ["launch.tensor_parallel=16", "model.num_attention_heads=32", "model.nu
         ),
         (
             ["slurm.stages={tokenize: {time: '00:00:01'}}"],
-            "tokenize: a unit takes about 0.034 min on 12 cores and must",
+            "tokenize: a unit takes about 0.023 min on 12 cores and must",
         ),
-        (["slurm.stages={judge: {time: '00:00:30'}}"], "00:00:30: choose a smaller synthesis.generations_per_shard"),
-        (["slurm.stages={tokenize-pairs: {time: '00:00:10'}}"], "tokenize-pairs: a unit takes about 0.34 min"),
+        (["slurm.stages={judge: {time: '00:00:05'}}"], "00:00:05: choose a smaller synthesis.generations_per_shard"),
+        (["slurm.stages={tokenize-pairs: {time: '00:00:10'}}"], "tokenize-pairs: a unit takes about 0.26 min"),
         (["slurm.stages={tokenizer: {time: '15'}}"], "tokenizer: it takes about 20 min on 12 cores and must end"),
         (["slurm.stages={documents: {time: '20', cpus_per_task: 8}}"], "the time limit of 20: choose more cores or"),
         (
-            ["slurm.stages={}"],
-            "last step takes about 34 min on 12 cores; with 16 cores less than 30 min (slurm.stages: ",
+            ["slurm.stages={}", "slurm.cpus_per_task=8"],
+            "last step takes about 44 min on 8 cores; with 16 cores less than 30 min (slurm.stages: ",
         ),
         (["slurm.stages={pairs: {memory: 512M}}"], "of memory in its last step, and slurm.memory gives it 537 MB"),
         (

@@ -10,33 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.planned_recipe import REPOSITORY, paper, recipe_of
 
 from megatron_sbp.executor.preflight import plan_run
 from megatron_sbp.planning import cost, plan
 from megatron_sbp.planning.text import format_plan
 from megatron_sbp.recipe import Launch, load_recipe
 from megatron_sbp.stages.run_folder import Run
-
-REPOSITORY = Path(__file__).parents[2]
-SMALL = """
-name: small
-documents: {inputs: [x.jsonl], train: 1000, valid: 50, test: 50, oracle: 9000}
-tokenizer: {vocab_size: 1000}
-model: {num_layers: 2, hidden_size: 64, ffn_hidden_size: 192, num_attention_heads: 4, num_query_groups: 2,
-        sequence_length: 128}
-training: {train_tokens: 100_000, global_batch_size: 8, micro_batch_size: 4, precision: fp32}
-synthesis: {tokens: 30_000, max_new_tokens: 60}
-"""
-
-
-def recipe_of(tmp_path: Path, *overrides: str):
-    file = tmp_path / "recipe.yaml"
-    file.write_text(SMALL)
-    return load_recipe(file, [f"run_folder={tmp_path / 'run'}", *overrides])
-
-
-def paper(name: str):
-    return load_recipe(REPOSITORY / "examples" / name / "recipe.yaml")
 
 
 @pytest.mark.parametrize(
@@ -110,18 +90,6 @@ def test_small_by_hand(tmp_path):
     # FLOPs: 6 per weight of a product and token, and 6 q s^2 per layer and sequence
     products = 2 * (layer - 160) + 1_024 * 64
     assert arms["oracle"]["flops"] == 784 * (128 * 6 * products + 6 * 2 * 64 * 128**2)
-
-
-def test_pairs_that_were_measured(tmp_path):
-    recipe = recipe_of(tmp_path)
-    pairs = {"pairs": 300, "seed_tokens": 9_000, "target_tokens": 12_000, "mean_target_tokens": 40.0}
-    real = {"documents": 1000, "tokens": 50_000}
-    made = plan.make_plan(recipe, {"real": real, "synthesizers": {"related": {"pairs": pairs}}, "vocab_size": 1503})
-    assert made["arms"]["baseline"]["real_epochs"] == 784 * 128 / 50_000
-    assert made["arms"]["baseline"]["unique_real_tokens"] == 50_000
-    assert made["model"]["padded_vocab_size"] == 1536
-    assert made["tuning"]["tokens"] == 21_300 and made["tuning"]["from"] == "measured"
-    assert made["synthesis"]["generations"] == round(30_000 * 1.3 / 40)
 
 
 def test_warnings(tmp_path):
@@ -241,23 +209,6 @@ def test_launch_defaults_are_one_rank():
     recipe = paper("sbp_3b_200b")
     entry = cost.memory(recipe.model, recipe.training, Launch(), 49_152, distributed_optimizer=False)
     assert entry.parameters == cost.parameters(recipe.model, 49_152).total
-
-
-def test_a_tuning_has_at_most_the_steps_of_the_plan(tmp_path):
-    """One pair of 110 tokens is one sequence; passes over it fill a first global batch and begin a second one."""
-    pairs = {"pairs": 1, "seed_tokens": 60, "target_tokens": 49, "mean_target_tokens": 49}
-    batch = recipe_of(tmp_path).tuning.global_batch_size
-    recipe = recipe_of(tmp_path, f"tuning.max_epochs={batch + 1}")
-    made = plan.make_plan(recipe, measured={"synthesizers": {recipe.used_synthesizers[0]: {"pairs": pairs}}})
-    assert made["tuning"]["tokens"] == 110 and made["tuning"]["max_steps"] == 2
-
-
-def test_the_exact_search_multiplies_in_tf32():
-    """2 N^2 d FLOPs at 40 % of half the peak of bf16: 198 TFLOP/s of an H100."""
-    recipe = load_recipe(Path(__file__).parents[2] / "examples" / "sbp_3b_1t" / "recipe.yaml")
-    found, flops = plan.make_plan(recipe)["neighbors"], 2 * 1024 * (60_386_000**2 + 20_000**2)
-    assert found["exact_flops"] == flops
-    assert found["exact_gpu_hours"] == pytest.approx(flops / (0.4 * 989e12 / 2) / 3600)
 
 
 def test_the_vocabulary_of_a_tokenizer_from_the_hub(tmp_path, monkeypatch):

@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.documents.reading import SUFFIXES, BadDocument, fields_of, parse, raw_rows
+from megatron_sbp.documents.corpus_files import SUFFIXES
+from megatron_sbp.documents.raw_rows import raw_rows
+from megatron_sbp.documents.reading import BadDocument, fields_of, parse
 from megatron_sbp.recipe import Documents
 
 SETTINGS = (

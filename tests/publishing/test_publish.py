@@ -129,6 +129,8 @@ def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, pub
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="is not a folder"):
         _publish(run, tmp_path / "file")
+    with pytest.raises(InputError, match=r"not UTF-8"):  # Arrow's writer ended with a traceback
+        _publish(run, tmp_path / "\udcff")
     (tmp_path / ".mine.partial").mkdir()
     with pytest.raises(InputError, match="not from an interrupted"):
         _publish(run, tmp_path / "mine")
@@ -140,11 +142,32 @@ def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, pub
     monkeypatch.undo()
     (tmp_path / ".out.partial").mkdir()
     (tmp_path / ".out.partial" / ".sbp-publish").touch()  # what a killed start leaves
+    (tmp_path / ".out.partial" / "models" / "made-up-sbp").mkdir(parents=True)  # of version 0.1
     _publish(run, tmp_path / "out")  # begins anew
     assert not (tmp_path / ".out.partial").exists()
     names = {path.relative_to(tmp_path / "out") for path in _digests(tmp_path / "out")}
     assert names == {path.relative_to(published) for path in before}
     assert "left out: model oracle" in capsys.readouterr().err
+
+
+def test_two_at_once_leave_one_whole_folder(run, published, tmp_path, monkeypatch):
+    """The second removed what the first was writing: a traceback, or half a folder under the final name."""
+    began = []
+
+    def and_another_one(folder):
+        if not began:  # the first folder that was written
+            began.append(folder)
+            _publish(run, tmp_path / "out")
+        return sync(folder)
+
+    sync = files.sync_folder
+    monkeypatch.setattr(files, "process_folder", lambda parent: parent / f"0badcafe-{len(began)}")
+    monkeypatch.setattr(files, "sync_folder", and_another_one)
+    with pytest.raises(InputError, match=r"out: '--to': cannot be made: Directory not empty"):
+        _publish(run, tmp_path / "out")
+    names = {path.relative_to(tmp_path / "out") for path in _digests(tmp_path / "out")}
+    assert names == {path.relative_to(published) for path in _digests(published)}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def _break(monkeypatch, name: str) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.recipe import Neighbors, Recipe, Section, dump_recipe, load_recipe, make_section
-from megatron_sbp.recipe.checks import all_keys
+from megatron_sbp.recipe import Neighbors, dump_recipe, load_recipe, make_section
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*/recipe.yaml"))
@@ -217,27 +215,12 @@ def test_paper_recipes_mark_every_value(name):
     assert not marks  # none without a comment
 
 
-def test_every_field_is_documented():
-    """The recipe's documentation is its doc strings: one below each field, and one of each section."""
-    sections = [Recipe, *Section.__subclasses__()]
-    for section in sections:
-        assert section.__doc__
-        for name, field in section.model_fields.items():
-            assert field.description or field.annotation in sections, f"{section.__name__}.{name}"
-    assert len(all_keys()) > 100
-
-
 def test_types_of_numbers(tmp_path):
     """Settings have digests: 1 and 1.0 are different values in them."""
     words = ["training.learning_rate=1", "training.train_tokens=2.0e5", "training.megatron={a: 1, b: 1.0, c: '1e3'}"]
     recipe = load_recipe(write(tmp_path), words).to_dict()
     assert str(recipe["training"]["learning_rate"]) == "1.0" and str(recipe["training"]["train_tokens"]) == "200000"
     assert str(recipe["training"]["megatron"]) == "{'a': 1, 'b': 1.0, 'c': '1e3'}"
-    for section in [Recipe, *Section.__subclasses__()]:
-        for name, field in section.model_fields.items():
-            if isinstance(field.default, int | float):
-                kinds = [getattr(kind, "__origin__", kind) for kind in get_args(field.annotation)]  # of `Float | None`
-                assert type(field.default) in [field.annotation, *kinds], f"{section.__name__}.{name}"
 
 
 def test_packed_sequences_may_be_longer_than_the_model_but_pairs_are_not(tmp_path):

@@ -30,6 +30,14 @@ def test_what_is_no_whole_number(value):
         TypeAdapter(values.Int).validate_python(value)
 
 
+@pytest.mark.parametrize("kind", [values.Int, values.Float])
+@pytest.mark.parametrize("value", [10**18, -(2**53), "1e18"])
+def test_a_number_too_large_is_told_so(kind, value):
+    """`must be a whole number, not 1000000000000000000` would leave its author at a loss."""
+    with pytest.raises(ValidationError, match=r"must be a (whole )?number below 2\^53, not "):
+        TypeAdapter(kind).validate_python(value)
+
+
 @pytest.mark.parametrize(("value", "number"), [("1e-3", 0.001), (1, 1.0), ("1_000.5", 1000.5), (-0.5, -0.5)])
 def test_numbers(value, number):
     found = TypeAdapter(values.Float).validate_python(value)

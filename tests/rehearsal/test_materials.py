@@ -13,7 +13,9 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint.start import check_start, check_tokenizer
-from megatron_sbp.documents.reading import corpus_files, fields_of, raw_rows
+from megatron_sbp.documents.corpus_files import corpus_files
+from megatron_sbp.documents.raw_rows import raw_rows
+from megatron_sbp.documents.reading import fields_of
 from megatron_sbp.evaluation.questions import read_questions
 from megatron_sbp.pairing.embedding import Embedder
 from megatron_sbp.recipe import load_recipe
@@ -21,6 +23,8 @@ from megatron_sbp.rehearsal.derive import derive, write
 from megatron_sbp.rehearsal.made_up_documents import made_up_documents
 from megatron_sbp.rehearsal.site import Site
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+pytestmark = pytest.mark.slow
 
 CPU = Site(slurm=False, gpus=0, packages=frozenset(["scann"]))
 

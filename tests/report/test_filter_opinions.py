@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.made_up_run import text_run
+from support.made_up_text import text_run
 
 from megatron_sbp.recipe import Filter
 from megatron_sbp.report.filter_opinions import Filters, filters_of

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import pytest
 from support.charts import charts_of
-from support.made_up_run import made_up_run, text_run
+from support.made_up_run import made_up_run
+from support.made_up_text import text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.report.data import ReportData

@@ -6,11 +6,11 @@ import copy
 from dataclasses import replace
 
 import pytest
-from support.charts import chart_of, charts_of
+from support.charts import chart_of
 from support.made_up_run import made_up_run
 
 from megatron_sbp.report.data import ReportData, load_report_data
-from megatron_sbp.report.quality import quality_section, ranged
+from megatron_sbp.report.quality import quality_section
 from megatron_sbp.report.results import collect_results
 from megatron_sbp.report.text import format_results
 from megatron_sbp.report.verdict import verdict
@@ -21,34 +21,6 @@ from megatron_sbp.stages.report import report_sources
 def data(tmp_path) -> ReportData:
     run = made_up_run(tmp_path)
     return load_report_data(report_sources(run), run.recipe, collect_results(report_sources(run), run.recipe))
-
-
-def rows(data: ReportData) -> dict[str, list[str]]:
-    """Cells of the first table by the heading of their row."""
-    import re
-
-    body = quality_section(data).split("<tbody>")[1].split("</tbody>")[0]
-    found = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', body)
-    return {label: re.findall(r"<td>(.*?)</td>", cells) for label, cells in found}
-
-
-def test_every_figure_stands_beside_real_text_with_its_interval(data):
-    found = rows(data)
-    assert found["perplexity under the oracle *"] == ["29.25 [29.24, 29.26]"] * 3
-    assert found["self-BLEU"] == ["0.210 [0.200, 0.220]"] * 3
-    assert found["non-factual, according to the judge"][0].replace("\xa0", " ") == "12.5 % [11.5, 13.5]"
-    assert found["13-token shingles that occur in D *"][1].replace("\xa0", " ") == "3.1 % [2.0, 4.0]"
-    assert found["5, 25, 50, 75, 95 % of documents are shorter than"] == ["5, 25, 50, 75, 95"] * 3
-    assert {f"word {n}-grams that do not occur in D" for n in (1, 2, 3, 5, 8, 13)} <= found.keys()
-    assert ranged(None, None, str) == "–" and ranged(0.5, None, str) == "0.5"
-
-
-def test_a_share_of_zero_is_written_as_people_write_it(data):
-    for group in data.results["quality"]["groups"].values():
-        group["duplicate_pairs_share"] = 0.0
-        group["intervals"]["duplicate_pairs_share"] = [0.0, 1.5e-5]
-    label = "near-duplicates among 2,000 random pairs"
-    assert {cell.replace("\xa0", " ") for cell in rows(data)[label]} == {"0 % [0, 0.0015]"}
 
 
 def test_text_that_ignores_its_seed_is_called_that(data):
@@ -65,18 +37,14 @@ def test_text_that_ignores_its_seed_is_called_that(data):
     assert "to another 0.280: the text ignores its seed" in format_results(data.results)
 
 
-def test_a_sheet_of_an_earlier_version_is_shown_without_what_it_lacks(data):
-    quality = data.results["quality"]
-    new = ("intervals", "lengths", "novel_ngrams_by_n", "distinct", "self_bleu", "vocabulary_overlap", "compared")
-    for group in quality["groups"].values():
-        for name in (*new, "perplexity", "retokenized", "non_factual", "pair_irrelevance"):
-            del group[name]
-    for name in ("seed_gain", "reads_seed", "intervals"):
-        del quality["similarity"][name]
-    del quality["judge"]
-    found = rows(data)
-    assert found["tokens per document, mean"] == ["61"] * 3
-    assert "self-BLEU" not in found and not charts_of(quality_section(data))
+def test_similarity_of_raw_generations_is_told_beside_that_of_the_kept_texts(data):
+    page = quality_section(data)
+    for label, cell in (
+        ("synthetic document and its seed document", "0.610 [0.580, 0.640]"),
+        ("raw generation and its seed document", "0.630 [0.600, 0.660]"),
+        ("raw generation and another seed document", "0.290 [0.260, 0.320]"),
+    ):
+        assert f'<th scope="row">{label}</th><td>{cell}</td>' in page
 
 
 def test_novel_ngrams_are_drawn_in_per_cent(data):
@@ -88,27 +56,25 @@ def test_novel_ngrams_are_drawn_in_per_cent(data):
     assert real["line"]["color"] == "var(--baseline)"
 
 
-def test_items_of_the_evaluation_are_told_where_they_were_looked_for(data):
-    assert not any("occur in it" in label for label in rows(data))
-    data.results["quality"]["contamination"] = {
-        "items": {"questions": 1200, "test documents": 0},
-        "too_short": {"questions": 7, "test documents": 0},
-        "found": {"synthetic": {"questions": 12, "test documents": 0}, "real": {"questions": 30, "test documents": 0}},
-    }
-    told = {label: cells for label, cells in rows(data).items() if "occur in it" in label}
-    assert list(told) == ["questions that occur in it (of 1,200)"]
-    assert sorted(cell.replace("\u00a0", " ") for cell in next(iter(told.values()))) == [
-        "1.0 % [0.5, 1.7] (12)",
-        "2.5 % [1.7, 3.5] (30)",
-        "–",
-    ]
-
-
 def test_a_judge_of_any_kind_is_named(data):
     assert "The judge is " in quality_section(data) and "sha256" in quality_section(data)
     endpoint = {"model": "big-1", "base_url": "http://localhost:8000/v1", "prompt": "0123456789abcdef"}
     data.results["quality"]["judge"] = endpoint
     assert "The judge is the model big-1 at http://localhost:8000/v1 (prompt 0123456789ab)." in quality_section(data)
+
+
+def test_a_judge_that_agrees_poorly_with_a_known_truth_is_called_that_on_the_page(data):
+    assert "whose truth is known" not in quality_section(data)
+    truth = {"value": 0.9, "low": 0.8, "high": 0.96}
+    known = {"known": 40, "no_opinion": 0, "accuracy": truth, "kappa": truth}
+    judge = {"model": "big-1", "base_url": "http://localhost:8000/v1", "prompt": "0123456789abcdef"}
+    judge["agreement"] = {"cases": 60, "malformed": 0, "factual": known, "relevant": {**known, "known": 60}}
+    data.results["quality"]["judge"] = judge
+    assert '<p class="soft">The judge&#x27;s right answers about 60 cases' in quality_section(data)
+    judge["agreement"]["relevant"]["kappa"] = {"value": 0.2, "low": 0.1, "high": 0.3}
+    page = quality_section(data)
+    assert '<p class="note">The judge&#x27;s right answers about 60 cases' in page
+    assert "That is poor agreement about relevance to the seed (kappa below 0.6): do not rely on those figures" in page
 
 
 def test_the_real_text_of_the_judge_is_pairs_where_there_are_pairs(data):

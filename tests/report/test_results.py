@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.made_up_run import made_up_run, text_run
+from support.made_up_run import made_up_run
+from support.made_up_text import text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -77,6 +78,8 @@ def test_figures_come_from_the_right_places(run):
     assert arms["baseline"]["real_epochs"] > arms["sbp"]["real_epochs"] > 1
     assert results["synthetic"]["before_filters"]["repetition"] == 0.06
     assert results["synthetic"]["repetition"] == 0.0
+    assert results["synthetic"]["similarity_to_seed"] == 0.61
+    assert results["synthetic"]["before_filters"]["similarity_to_seed"] == 0.63
 
 
 def test_gap_closed_is_the_share_of_the_oracles_gain(run):

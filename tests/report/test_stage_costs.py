@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.made_up_run import made_up_run, text_run, with_a_control
+from support.made_up_run import made_up_run, with_a_control
+from support.made_up_text import text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.planning import cost

@@ -31,6 +31,14 @@ def test_intervals_are_ascending_and_signed_for_the_loss(results):
     assert f"SBP against repetition baseline: {told}" in text
 
 
+@pytest.mark.parametrize(("generated", "told"), [(900, ", 800 tokens of 900 generated, "), (700, ", 800 tokens, ")])
+def test_no_more_is_kept_than_was_generated(results, generated, told):
+    """Unfinished texts get an end-of-document, and may all be kept."""
+    synthetic = {**results["synthetic"], "tokens": 800}
+    synthetic["audit"] = {**synthetic["audit"], "generated_tokens": generated}
+    assert told in format_results({**results, "synthetic": synthetic})
+
+
 def test_recall_has_a_column_only_where_it_was_asked(results):
     assert "recall " not in format_results(results).splitlines()[2]
     asked = {**results, "arms": {arm: {**figures, "recall": 0.5, "recall_stderr": None} for arm, figures in

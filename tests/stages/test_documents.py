@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.documents.corpus_files import corpus_files
 from megatron_sbp.documents.parts import Part
-from megatron_sbp.documents.reading import corpus_files
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
@@ -93,7 +93,7 @@ def test_the_files_are_not_looked_for_again_for_every_unit(run_of, tmp_path, mon
         looks.append(arguments)
         return corpus_files(*arguments)
 
-    monkeypatch.setattr("megatron_sbp.documents.reading.corpus_files", counted)
+    monkeypatch.setattr("megatron_sbp.documents.corpus_files.corpus_files", counted)
     for unit in stage.units(one):
         stage.run_unit(one, unit)
     assert len(looks) == 1

@@ -80,6 +80,18 @@ def test_the_neighbors_must_be_there(recipe_file, tmp_path, capsys):
     assert "pairs needs the stage 'neighbors', which is not finished" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["neighbors/train/00000.npz", "tokenizer/roles.json"])
+def test_a_damaged_file_is_named(recipe_file, tmp_path, capsys, name):
+    """Previously it caused a traceback in its reader, or changed the neighbors without a message."""
+    root = tmp_path / "run"
+    shutil.copytree(recipe_file.parent / "run", root)
+    data = bytearray((root / name).read_bytes())
+    data[len(data) // 2] ^= 255
+    (root / name).write_bytes(data)
+    assert main(["pairs", str(recipe_file), "--explore", f"run_folder={root}"]) == 2
+    assert f"{root / name}: has the digest" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["--documents", "5"], ["--json"], ["--examples", "3"]])
 def test_options_without_explore(recipe_file, capsys, words):
     assert main(["pairs", str(recipe_file), *words]) == 2

@@ -11,7 +11,7 @@ pytest.importorskip("lm_eval")
 from support.finished_stage import mark_finished
 from support.harness_tasks import write_tasks
 from support.made_up_model import hugging_face_model
-from support.made_up_run import text_run
+from support.made_up_text import text_run
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.killed import killed_before
-from support.made_up_run import synthetic_rows, text_run
+from support.made_up_text import synthetic_rows, text_run
 from support.tokenized_run import WrittenBefore
 
 from megatron_sbp.base import files

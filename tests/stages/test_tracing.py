@@ -148,6 +148,18 @@ def test_an_unknown_id_is_told_near_ones(run, rows, tmp_path):
     assert shards > 1
 
 
+@pytest.mark.parametrize("name", ["generations/00000.jsonl.zst", "judged/verdicts/00000.npy", "repeats/00000.npy"])
+def test_a_file_that_is_not_as_it_was_written_is_named(filtered, rows, tmp_path, capsys, name):
+    """A changed verdict was shown, and a text in a file that was cut off was said not to exist."""
+    shutil.copytree(filtered.root.parent, tmp_path / "prepared")
+    file = tmp_path / "prepared" / "run" / "synthetic" / name
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert main(["trace", str(tmp_path / "prepared" / "run"), rows[3]["id"]]) == 2
+    assert f"{file}: has the digest" in capsys.readouterr().err
+
+
 def test_the_command(run, rows, capsys):
     assert main(["trace", str(run.root), rows[3]["id"], "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == trace_document(run, rows[3]["id"])

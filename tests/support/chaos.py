@@ -24,8 +24,9 @@ import time
 from pathlib import Path
 
 import psutil
-from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
-from support.whole_program import DETERMINED, RECIPE, digests, environment, run_sbp, sbp
+from support.fault_sequences import Broken, parser, run_sequences
+from support.watched_sequence import WatchedSequence, words_of
+from support.whole_program import DETERMINED, RECIPE, digests, run_sbp
 
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.graph import all_stages
@@ -41,10 +42,9 @@ CHANGES = (
 )  # fmt: skip
 """Values that are changed for one command; two of them cannot work."""
 TRAINED = {"train-baseline": "baseline", "tune": "synthesizer", "train-sbp": "sbp", "train-oracle": "oracle"}
-ENDS_WITHIN = 60.0
 
 
-class Sequence(FaultSequence):
+class Sequence(WatchedSequence):
     """One sequence of faults.
 
     Args:
@@ -55,8 +55,7 @@ class Sequence(FaultSequence):
 
     def __init__(self, seed: int, folder: Path, finished: Path):
         super().__init__(seed, folder)
-        self.finished, self.run = finished, folder / "run"
-        user = folder / "user"
+        self.finished, user = finished, folder / "user"
         user.mkdir(parents=True)
         corpus = RECIPE.parents[2] / "examples" / "quickstart" / "foldoc.jsonl.zst"
         shutil.copy(corpus, user / corpus.name)
@@ -64,7 +63,6 @@ class Sequence(FaultSequence):
         if seed % 2 == 0:  # the number of workers changes no byte
             assert "workers: 2" in text
             text = text.replace("workers: 2", "workers: 1")
-        self.recipe = user / "recipe.yaml"
         self.recipe.write_text(text)
 
     # -- the whole sequence --------------------------------------------------------------------------------------------
@@ -140,7 +138,7 @@ class Sequence(FaultSequence):
         tree = self._tree(process)
         victims = tree if self.random.random() < 0.2 else self.random.sample(tree, min(1, len(tree)))
         for victim in victims:
-            self._say(f"SIGKILL {_words(victim)}")
+            self._say(f"SIGKILL {words_of(victim)}")
             with contextlib.suppress(psutil.Error):
                 victim.kill()
         self._await_end(process, tree)
@@ -257,35 +255,6 @@ class Sequence(FaultSequence):
     def _users(self) -> dict[str, str]:
         return digests(self.folder / "user", ("**/*",))
 
-    def _command(self, *words: str) -> list[str]:
-        verb, *rest = words
-        return sbp(verb, self.recipe, f"run_folder={self.run}", *rest)
-
-    def _output(self) -> dict:
-        return {"env": {**environment(), "SBP_CHAOS": str(self.folder)}, "stderr": subprocess.STDOUT,
-                "stdout": open(self.log, "a"), "cwd": self.folder}  # fmt: skip
-
-    def _sbp(self, *words: str) -> tuple[int, str]:
-        self._say("$ sbp " + " ".join(words))
-        begin = self.log.stat().st_size if self.log.exists() else 0
-        status = subprocess.run(self._command(*words), **self._output(), timeout=900).returncode
-        printed = self.log.read_bytes()[begin:].decode(errors="replace")
-        self._say(f"status {status}")
-        self._check(status)
-        self._no_process_left()
-        return status, printed
-
-    def _popen(self, *words: str) -> subprocess.Popen:
-        self._say("$ sbp " + " ".join(words) + " &")
-        return subprocess.Popen(self._command(*words), **self._output(), start_new_session=True)
-
-    def _check(self, status: int) -> None:
-        if status not in (0, 1, 2, 3, 5, 130, *(128 + number for number in (1, 2, 9, 13, 15, 25))):
-            raise Broken(f"status {status}")
-        text = self.log.read_text(errors="replace")
-        if "Traceback (most recent call last)" in text:
-            raise Broken("a traceback:\n" + text[text.index("Traceback (most recent") :][:3000])
-
     def _make_work(self) -> None:
         """Removes the manifests of a stage or two, and sometimes outputs: a finished run would have nothing to do."""
         if not (self.run / "stages").is_dir():
@@ -297,42 +266,6 @@ class Sequence(FaultSequence):
             trained = TRAINED.get(stage)
             if trained and (self.run / "models" / trained).exists() and self.random.random() < 0.5:
                 shutil.rmtree(self.run / "models" / trained)
-
-    def _wait_for_work(self, process: subprocess.Popen) -> None:
-        deadline = time.monotonic() + self.random.choice([0.5, 2.0, 5.0, 10.0, 20.0]) * self.random.random() + 0.3
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-
-    def _tree(self, process: subprocess.Popen) -> list[psutil.Process]:
-        try:
-            root = psutil.Process(process.pid)
-            return [root, *root.children(recursive=True)]
-        except psutil.Error:
-            return []
-
-    def _await_end(self, process: subprocess.Popen, tree: list[psutil.Process]) -> None:
-        begun = time.monotonic()
-        try:
-            status = process.wait(timeout=ENDS_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise Broken(f"still running {ENDS_WITHIN:.0f} s after the fault") from None
-        left = psutil.wait_procs(tree, timeout=max(0.1, begun + ENDS_WITHIN - time.monotonic()))[1]
-        left = [victim for victim in left if _alive(victim)]
-        if left:
-            raise Broken(f"processes are left: {[_words(victim) for victim in left]}")
-        self.slowest = max(self.slowest, time.monotonic() - begun)
-        self._say(f"status {status}, all gone after {time.monotonic() - begun:.1f} s")
-        self._check(0 if status == -signal.SIGKILL else 128 - status if status < 0 else status)
-        self._no_process_left(begun + ENDS_WITHIN - time.monotonic())
-
-    def _no_process_left(self, patience: float = 10.0) -> None:
-        """No process anywhere that belongs to this sequence."""
-        deadline = time.monotonic() + patience
-        while left := [process for process in psutil.process_iter() if _belongs(process, str(self.folder))]:
-            if time.monotonic() > deadline:
-                raise Broken(f"processes are left: {[_words(process) for process in left]}")
-            time.sleep(0.2)
 
 
 OPERATIONS = {
@@ -349,27 +282,6 @@ OPERATIONS = {
     "full_disk": 2,
 }
 """What a step can be, with its weight."""
-
-
-def _belongs(process: psutil.Process, folder: str) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get("SBP_CHAOS") == folder
-    except psutil.Error:
-        return False
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _words(process: psutil.Process) -> str:
-    try:
-        return f"{process.pid}: {' '.join(process.cmdline())[:200]}"
-    except psutil.Error:
-        return str(process.pid)
 
 
 def _differing(expected: dict[str, str], found: dict[str, str]) -> list[str]:

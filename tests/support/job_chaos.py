@@ -25,11 +25,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.chaos import ENDS_WITHIN
 from support.checkpoint_tensors import checkpoint_tensors
 from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
 from support.slurm_cluster import client, cluster, install_slurm
 from support.trained_run import MARK, TrainedRun, processes
+from support.watched_sequence import ENDS_WITHIN
 from support.whole_program import RECIPE, ROOT, environment, run_sbp
 
 from megatron_sbp.checkpoint import tracker

@@ -6,92 +6,19 @@ Nothing of this is a measurement.
 
 from __future__ import annotations
 
-import atexit
-import functools
-import importlib
-import inspect
-import json
 import math
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from support.made_up_pairs import write_pairs
+from support.made_up_text import synthetic_rows, text_run
+from support.made_up_trainings import write_trainings, write_tuning
 
 from megatron_sbp.base import files
-from megatron_sbp.executor.runner import StageRunner
-from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
-from megatron_sbp.stages.documents import DocumentsStage
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import replicate_run, synthesizer_run
-from megatron_sbp.stages.tokenize import TokenizeStage
-from megatron_sbp.stages.tokenizer import TokenizerStage
-from megatron_sbp.training.metrics import Metrics
-
-_MODULES = (
-    "argparse array ast asyncio base64 bisect calendar cmath codecs collections concurrent.futures configparser "
-    "contextlib copy csv ctypes dataclasses datetime decimal difflib dis email.message enum fractions functools "
-    "getopt gettext glob gzip hashlib heapq html.parser http.client http.server imaplib inspect io ipaddress "
-    "itertools json locale logging mailbox math multiprocessing.pool numbers operator optparse os pathlib pdb pickle "
-    "pkgutil platform plistlib poplib pprint random re sched selectors shelve shlex shutil smtplib socket "
-    "socketserver sqlite3 ssl statistics string struct subprocess tarfile tempfile textwrap threading timeit tokenize "
-    "trace traceback turtle types typing unicodedata unittest.case unittest.mock urllib.parse urllib.request uuid "
-    "warnings wave weakref xml.dom.minidom xml.etree.ElementTree xmlrpc.client zipfile zoneinfo"
-).split()
-
-RECIPE = """
-name: made-up
-note: "A made-up run: <numbers> by formula & text from docstrings."
-documents: {{inputs: [corpus.jsonl], train: {train}, valid: 40, test: 60, oracle: {oracle}, documents_per_shard: 100}}
-tokenizer: {{vocab_size: 700}}
-model: {{num_layers: 2, hidden_size: 32, ffn_hidden_size: 64, num_attention_heads: 4, num_query_groups: 2,
-        sequence_length: 128}}
-training: {{train_tokens: 200000, global_batch_size: 8, micro_batch_size: 4}}
-synthesis: {{tokens: 60000}}
-pairs: {{alpha: 0.5}}
-neighbors: {{k: 10}}
-evaluation: {{batch_size: 8, choice_questions: 30, choice_context: 24, choice_continuation: 16, quality_documents: 50,
-             duplicate_pairs: 2000}}
-marks: {{pairs.alpha: O}}
-"""
-
-
-def docstrings() -> list[str]:
-    """Docstrings of at least 200 characters, no two alike, always in the same order."""
-    found: dict[str, None] = {}
-    for name in _MODULES:
-        module = importlib.import_module(name)
-        members = [module, *(member for _, member in sorted(vars(module).items(), key=lambda pair: pair[0]))]
-        for member in members:
-            inner = [m for _, m in sorted(vars(member).items(), key=lambda p: p[0])] if inspect.isclass(member) else []
-            for each in [member, *inner]:
-                text = getattr(each, "__doc__", None)
-                if isinstance(text, str) and len(text) >= 200:
-                    found[inspect.cleandoc(text)] = None
-    return list(found)
-
-
-def text_run(root: Path, train: int = 250, oracle: int = 200) -> Run:
-    """A run folder with documents, tokenizer and tokens, made by the real stages (once per process, then copied)."""
-    shutil.copytree(_text_run(train, oracle), root, dirs_exist_ok=True)
-    return Run.of(load_recipe(root / "recipe.yaml", [f"run_folder={root / 'run'}"]))
-
-
-@functools.cache
-def _text_run(train: int, oracle: int) -> Path:
-    root = Path(tempfile.mkdtemp(prefix="made-up-run-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    texts = docstrings()[: train + oracle + 100]
-    texts[3] = "<script>alert('seed')</script> & \"quotes\" " + texts[3]
-    (root / "corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    (root / "recipe.yaml").write_text(RECIPE.format(train=train, oracle=oracle))
-    run = Run.of(load_recipe(root / "recipe.yaml", [f"run_folder={root / 'run'}"]))
-    graph = [DocumentsStage(), TokenizerStage(), TokenizeStage()]
-    for stage in graph:
-        StageRunner(run, stage, graph).execute()
-    return root
 
 
 def made_up_run(root: Path, *, sbp: float = -0.12, oracle: float = -0.4) -> Run:
@@ -104,8 +31,8 @@ def made_up_run(root: Path, *, sbp: float = -0.12, oracle: float = -0.4) -> Run:
     """
     run = text_run(root)
     random = np.random.default_rng(5)
-    _trainings(run, {"baseline": 0.0, "sbp": sbp, "oracle": oracle}, random)
-    _pairs(run, random)
+    write_trainings(run, {"baseline": 0.0, "sbp": sbp, "oracle": oracle}, random)
+    write_pairs(run, random)
     _synthetic(run, random)
     for arm, shift in (("baseline", 0.0), ("sbp", sbp), ("oracle", oracle)):
         files.write_json(run.evaluation(arm), _evaluation(arm, shift))
@@ -133,234 +60,20 @@ def with_a_control(run: Run) -> Run:
     random = np.random.default_rng(6)
     for number in (1, 2):
         inner = replicate_run(both, number)
-        _trainings(inner, {"baseline": 0.0, "sbp": -0.1, "oracle": -0.3, "control": 0.1}, random)
+        write_trainings(inner, {"baseline": 0.0, "sbp": -0.1, "oracle": -0.3, "control": 0.1}, random)
         for place, arm in enumerate(changed.arms):
             files.write_json(inner.evaluation(arm), _evaluation(arm, 0.01 * (place + number)))
         if number == 2:
             _synthetic(inner, random)
         control = synthesizer_run(inner, "random")
-        _tuning(control)
+        write_tuning(control)
         _synthetic(control, random)
         if number == 1:
-            _pairs(control, random)
+            write_pairs(control, random)
             quality = _quality()
             quality["similarity"]["to_seed"] = 0.3
             files.write_json(run.evaluation("quality.random"), quality)
     return both
-
-
-def _trainings(run: Run, shifts: dict[str, float], random: np.random.Generator) -> None:
-    length = run.recipe.model.sequence_length
-    audit = files.read_json(run.tokens("audit").with_suffix(".json"))
-    for arm in run.recipe.arms:
-        samples = ledger.arm_samples(run.recipe, arm)
-        total = sum(samples.values())
-        datasets = {}
-        for name, count in samples.items():
-            unique = count * length if name == "synthetic" else audit[name]["tokens"]
-            datasets[name] = {
-                "samples": count,
-                "tokens": count * length,
-                "dataset_tokens": unique,
-                "unique_tokens": min(unique, count * length),
-                "epochs": count * length / unique,
-            }
-        consumed = {
-            "training": arm,
-            "stopped": "budget",
-            "train_samples": total,
-            "train_tokens": total * length,
-            "iterations": total // 8,
-            "seconds": 131.5,
-            "tokens_per_second": total * length / 131.5,
-            "datasets": datasets,
-            "export_iteration": total // 8,
-            "precision": "fp32",
-            "best": {"iteration": total // 8, "valid_loss": 3.3 + shifts[arm], "kept": False},
-        }
-        files.write_json(run.model(arm) / "consumed.json", consumed)
-        rows: list[dict[str, Any]] = []
-        for step in range(0, total // 8 + 1):
-            share = step * 8 / total
-            base = 3.0 + 3.5 * math.exp(-7 * share) + shifts[arm] * share
-            place = {"iteration": step, "samples": step * 8, "tokens": step * 8 * length}
-            if step % 20 == 0:
-                overfit = 0.5 * max(0.0, share - 0.6) if arm == "baseline" else 0.0
-                by_source = {name: {"loss": base, "tokens": 20 * 8 * length} for name in samples}
-                row = {"kind": "valid", **place, "loss": base + 0.3 + overfit, "train_loss_by_source": by_source}
-                rows.append(row)
-            if step:
-                noisy = base - 0.8 * share * (arm == "baseline") + float(random.normal(0, 0.05))
-                rows.append({"kind": "train", **place, "loss": noisy, "learning_rate": 1e-3})
-        _write_metrics(run.model(arm) / "metrics.jsonl", rows)
-    _tuning(run)
-
-
-def _write_metrics(file: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows as trainings write them, with checksums, those of training with the figures of every step."""
-    step = {"grad_norm": 0.4, "tokens_per_second": 1550.5, "tflops_per_rank": 0.002, "mfu": None, "seconds": 0.66}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    for row in rows:
-        Metrics(file).append({**row, **(step if row["kind"] == "train" else {})})
-
-
-def _tuning(run: Run) -> None:
-    def place(step: int) -> dict[str, int]:
-        return {"iteration": step, "samples": 8 * step, "tokens": 1024 * step}
-
-    losses = [3.9, 3.6, 3.45, 3.41, 3.44, 3.52]
-    rows = [{"kind": "valid", **place(20 * k), "loss": loss} for k, loss in enumerate(losses)]
-    rows += [
-        {
-            "kind": "train",
-            "iteration": k,
-            "samples": 8 * k,
-            "tokens": 1024 * k,
-            "loss": 3.2 - 0.004 * k,
-            "learning_rate": 1e-3,
-        }
-        for k in range(1, 101)
-    ]
-    _write_metrics(run.model("synthesizer") / "metrics.jsonl", rows)
-    consumed = {
-        "training": "synthesizer",
-        "stopped": "the loss on held-out pairs did not improve for 2 validations",
-        "iterations": 100,
-        "train_samples": 800,
-        "train_tokens": 102400,
-        "seconds": 58.0,
-        "tokens_per_second": 1765.5,
-        "datasets": {
-            "pairs": {
-                "samples": 800,
-                "tokens": 102400,
-                "dataset_tokens": 70000,
-                "unique_tokens": 70000,
-                "epochs": 1.46,
-            }
-        },
-        "export_iteration": 60,
-        "precision": "fp32",
-        "best_valid_loss": 3.41,
-        "valid_loss_before": 3.9,
-    }
-    files.write_json(run.model("synthesizer") / "consumed.json", consumed)
-
-
-def _pairs(run: Run, random: np.random.Generator) -> None:
-    scores = np.clip(random.normal(0.45, 0.15, 2500), -1, 1)
-    edges = np.round(np.arange(-1, 1.0001, 0.02), 2)
-    above = scores[scores > run.recipe.pairs.alpha]
-    kept = above[random.random(len(above)) < 0.8]
-    texts = docstrings()
-    about = {
-        "alpha": run.recipe.pairs.alpha,
-        "relation": "similar",
-        "largest_score": float(scores.max()),
-        "targets_per_seed": {"mean": 1.9, "median": 2.0, "largest": 4, "histogram": {"1": 60, "2": 90, "4": 40}},
-        "seeds_per_target": {
-            "targets": 150,
-            "mean": 2.4,
-            "median": 2.0,
-            "largest": 11,
-            "share_of_top_percent": 0.05,
-            "hubs": [{"id": "b", "row": 7, "seeds": 11}],
-        },
-    }
-    none_dropped = {"above_max_similarity": 0, "short_target": 0, "cap": 0}
-    train = {
-        "documents": 250,
-        **about,
-        "documents_with_pairs": 190,
-        "documents_with_full_lists": 12,
-        "candidates": len(scores),
-        "kept": len(kept),
-        "dropped": {"below_alpha": len(scores) - len(above), "near_duplicate": len(above) - len(kept), **none_dropped},
-        "score_histogram": {
-            "edges": edges.tolist(),
-            "candidates": np.histogram(scores, edges)[0].tolist(),
-            "kept": np.histogram(kept, edges)[0].tolist(),
-        },
-    }
-    example = {
-        "seed": {"id": "a", "title": "<b>", "text": texts[0][:300]},
-        "target": {"id": "b", "title": "", "text": texts[1][:300]},
-        "score": 0.612,
-        "shared_shingles": 0.0,
-    }
-    valid = {
-        "documents": 40,
-        **about,
-        "documents_with_pairs": 25,
-        "documents_with_full_lists": 3,
-        "candidates": 400,
-        "kept": 61,
-        "dropped": {"below_alpha": 339, "near_duplicate": 0, **none_dropped},
-        "score_histogram": {"edges": [0.4, 0.5, 0.6], "candidates": [339, 61], "kept": [0, 61]},
-    }
-    shown = {"examples": [example] * 3, "examples_dropped_near_duplicate": []}
-    bands = [{"from": 0.6, "to": 0.65, "pairs": 40, "examples": [example]}]
-    files.write_json(run.audit_pairs, {"train": train, "valid": valid, **shown, "bands": bands})
-    searched = {
-        "engine": "scann",
-        "dim": 384,
-        "k": run.recipe.neighbors.k,
-        "method": "tree",
-        "leaves": 10,
-        "leaves_to_search": 3,
-        "reorder": 100,
-        "recall_at_k": 0.9871,
-        "recall_sample": 250,
-        "recall_by_similarity": {
-            "edges": [0.2, 0.21, 0.9, 0.91],
-            "neighbors": [450, 30, 20],
-            "found": [444, 30, 19],
-        },
-    }
-    valid_searched = {**searched, "documents": 40, "recall_sample": 40}
-    files.write_json(run.audit_neighbors, {**searched, "documents": 250, "valid": valid_searched})
-    tokens = {"seeds_cut": 5, "targets_cut": 9, "mean_target_tokens": 61.2}
-    files.write_json(
-        run.tokens("pairs_audit").with_suffix(".json"),
-        {
-            "pairs": {"pairs": len(kept), "seed_tokens": 20000, "target_tokens": 30000, **tokens},
-            "valid_pairs": {"pairs": 61, "seed_tokens": 3000, "target_tokens": 3700, **tokens},
-        },
-    )
-
-
-def synthetic_rows(run: Run, random: np.random.Generator, generations: int = 220) -> list[dict[str, Any]]:
-    """Rows as the synthesizer writes them; the texts are shuffled sentences of two documents."""
-    documents = [row for shard in run.document_shards("train") for row in files.read_jsonl_zst(shard)]
-    rows = []
-    for generation in range(generations):
-        seed_row = int(random.integers(len(documents)))
-        other = documents[int(random.integers(len(documents)))]["text"]
-        words = (documents[seed_row]["text"].split()[:40]) + other.split()[:40]
-        random.shuffle(words)
-        rows.append(
-            {
-                "id": f"syn-{seed_row}-{generation}",
-                "text": " ".join(words),
-                "tokens": len(words) * 3,
-                "finished": generation % 20 != 0,
-                "seed_id": documents[seed_row]["id"],
-                "seed_row": seed_row,
-                "generation": generation,
-                "synthesizer": "0" * 64,
-                "temperature": 1.0,
-                "top_p": 0.9,
-                "max_new_tokens": 62,
-                "engine": "transformers",
-                "precision": "fp32",
-                "run_seed": 1,
-                "round": 1,
-                "pairs_file": "pairs/pairs.parquet",
-                "pairs": "0" * 64,
-            }
-        )
-    return rows
 
 
 def _synthetic(run: Run, random: np.random.Generator) -> None:
@@ -465,6 +178,14 @@ def _quality() -> dict[str, Any]:
             "seed_gain": 0.33,
             "reads_seed": True,
             "intervals": {"to_seed": [0.58, 0.64], "random_pairs": [0.25, 0.31], "seed_gain": [0.3, 0.36]},
+            "generations": {
+                "documents": 50,
+                "to_seed": 0.63,
+                "random_pairs": 0.29,
+                "seed_gain": 0.34,
+                "reads_seed": True,
+                "intervals": {"to_seed": [0.6, 0.66], "random_pairs": [0.26, 0.32], "seed_gain": [0.31, 0.37]},
+            },
         },
         "limits": {
             "max_repetition": 0.3,

@@ -1,8 +1,9 @@
-"""vLLM for CPUs in .venv-vllm, and a server of it."""
+"""vLLM for CPUs in .venv-vllm, a run and a server for it."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 import urllib.error
@@ -30,6 +31,23 @@ def vllm_python() -> Path:
             lacking("there is no .venv-vllm (SBP_TEST_VLLM=1, or scripts/setup_vllm_cpu.sh, makes it)")
         installed(".venv-vllm", (folder / ".installed").exists, "bash", ROOT / "scripts" / "setup_vllm_cpu.sh")
     return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def vllm_run(prepared, tmp_path_factory) -> Path:
+    """A folder with recipe.yaml, and run/ up to a synthesizer that vLLM can load."""
+    from support.finished_stage import mark_finished
+    from support.synthesis_run import run_of, save_random_model
+
+    from megatron_sbp.tokenization.tokenizer import load_tokenizer
+
+    folder = tmp_path_factory.mktemp("vllm") / "prepared"
+    shutil.copytree(prepared, folder)
+    run = run_of(folder)
+    tokenizer, export = load_tokenizer(run.tokenizer), run.export("synthesizer")
+    save_random_model(export, tokenizer.vocab_size, tokenizer.end_of_document, 15, head_dim=HEAD)
+    mark_finished(run, "export-synthesizer", list(export.iterdir()))
+    return folder
 
 
 @contextmanager

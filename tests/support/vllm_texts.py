@@ -99,7 +99,8 @@ def drafted(settings, generations, prompts) -> list:
 def shard(folder: str, *overrides: str) -> dict:
     """A stage whose process dies between two saves, and runs again; how often each generation was asked for."""
     from megatron_sbp.executor.runner import StageRunner
-    from megatron_sbp.stages.synthesize import SynthesizeStage, synthesizer_of
+    from megatron_sbp.stages.synthesize import SynthesizeStage
+    from megatron_sbp.stages.synthetic_writer import synthesizer_of
 
     streaming.KEPT_TEXTS = 8
     recipe = load_recipe(

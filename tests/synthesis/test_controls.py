@@ -7,7 +7,8 @@ import pytest
 
 from megatron_sbp.base import files
 from megatron_sbp.recipe.sections import Synthesizer
-from megatron_sbp.stages.synthesize import SynthesizeStage, synthesizer_of
+from megatron_sbp.stages.synthesize import SynthesizeStage
+from megatron_sbp.stages.synthetic_writer import synthesizer_of
 from megatron_sbp.synthesis.controls import TokenReplacement
 from megatron_sbp.synthesis.generations import Generation, generations
 from megatron_sbp.synthesis.judged import PARTS, Judged

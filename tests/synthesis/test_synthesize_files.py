@@ -10,9 +10,13 @@ from support.tool_runs import run_tool
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.stages.synthesize import synthesizer_of
-from megatron_sbp.synthesis.synthesize_files import synthesize
+from megatron_sbp.documents.foreign import Source
+from megatron_sbp.recipe import Synthesis, make_section
+from megatron_sbp.stages.synthetic_writer import synthesizer_of
+from megatron_sbp.synthesis import synthesize_files
+from megatron_sbp.synthesis.text_limits import TextLimits
 from megatron_sbp.synthesis.writing import write_shard
+from megatron_sbp.tokenization.hugging_face import open_synthesizer_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +29,21 @@ def export(make_run) -> Path:
     for file in run.tokenizer.iterdir():
         shutil.copy(file, run.export("synthesizer"))
     return run.export("synthesizer")
+
+
+def synthesize(
+    checkpoint: Path, inputs: list[str], output: Path, *, max_seed_tokens: int, max_new_tokens: int,
+    id_field: str | None = None, tokenizer_source: str | None = None, generations_per_document: int = 1, **sampling,
+) -> dict[str, int]:  # fmt: skip
+    return synthesize_files.synthesize(
+        checkpoint,
+        Source(inputs, id_field=id_field),
+        output,
+        tokenizer=open_synthesizer_tokenizer(checkpoint, tokenizer_source),
+        settings=make_section(Synthesis, tokens=1, **sampling),
+        limits=TextLimits(max_seed_tokens, max_new_tokens),
+        generations_per_document=generations_per_document,
+    )
 
 
 @pytest.mark.slow
@@ -54,7 +73,6 @@ class Killed(Exception):
 
 
 def test_a_second_start_writes_what_is_missing(make_run, export, tmp_path, monkeypatch, capsys):
-    from megatron_sbp.synthesis import synthesize_files
     from megatron_sbp.synthesis.transformers_engine import TransformersEngine
 
     real, written, most = TransformersEngine.write, [], 5
@@ -93,9 +111,10 @@ def test_bad_input_is_named(export, tmp_path):
     with pytest.raises(InputError, match=r"seeds.jsonl:2: 'text'"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     assert not (tmp_path / "out.jsonl.zst").exists()
-    seeds.write_text("")
-    with pytest.raises(InputError, match="no document"):
-        synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
+    for nothing in ("", '{"text": ""}\n{"text": " \\n"}\n'):
+        seeds.write_text(nothing)
+        with pytest.raises(InputError, match="no document"):
+            synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     (export / "roles.json").unlink()
     with pytest.raises(InputError, match=r"has no roles.json, so that nothing has the role separator"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)

@@ -10,11 +10,12 @@ import pytest
 from support.synthesis_run import Killed
 
 from megatron_sbp.base import files
-from megatron_sbp.stages.synthesize import synthesizer_of
+from megatron_sbp.stages.synthetic_writer import synthesizer_of
 from megatron_sbp.synthesis.engine import Written
+from megatron_sbp.synthesis.shard_record import record_of
 from megatron_sbp.synthesis.tally import Tally, last_tally
 from megatron_sbp.synthesis.transformers_engine import TransformersEngine
-from megatron_sbp.synthesis.unfinished import Unfinished, work_in
+from megatron_sbp.synthesis.unfinished import Unfinished, drop_unfinished, unfinished_of, work_in
 from megatron_sbp.synthesis.writing import write_shard
 
 
@@ -161,3 +162,16 @@ def test_the_stage_leaves_nothing_behind(make_run):
     stage = SynthesizeStage()
     assert StageRunner(run, stage, [stage]).execute()
     assert not leftover.exists() and list(run.generations.glob(".*")) == []
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_leftovers_are_removed_but_not_texts_beyond_the_plan(tmp_path, others):
+    """Shard 0 is planned, 1 was finished under a larger plan, 2 is half-written."""
+    shards = [tmp_path / f"0000{number}.jsonl.zst" for number in range(3)]
+    for shard in shards:
+        unfinished_of(shard).touch()
+        record_of(shard).touch()
+    shards[1].touch()
+    drop_unfinished(tmp_path, ["00000"], others=others)
+    assert [unfinished_of(shard).exists() for shard in shards] == [False, False, True]
+    assert [record_of(shard).exists() for shard in shards] == [False, not others, not others]

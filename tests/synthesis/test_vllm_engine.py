@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from support.finished_stage import mark_finished
 from support.vllm_checks import (
     CONTEXT,
     END,
@@ -25,7 +23,6 @@ from support.vllm_checks import (
     nucleus_pvalue,
     ties,
 )
-from support.vllm_environment import HEAD
 
 from megatron_sbp.base import files
 from megatron_sbp.executor.claim import claim
@@ -66,21 +63,6 @@ def prompts() -> list[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def run_folder(prepared, tmp_path_factory) -> Path:
-    """A run whose synthesizer vLLM can load."""
-    from support.synthesis_run import run_of, save_random_model
-
-    folder = tmp_path_factory.mktemp("vllm") / "prepared"
-    shutil.copytree(prepared, folder)
-    run = run_of(folder)
-    tokenizer = load_tokenizer(run.tokenizer)
-    export = run.export("synthesizer")
-    save_random_model(export, tokenizer.vocab_size, tokenizer.end_of_document, 15, head_dim=HEAD)
-    mark_finished(run, "export-synthesizer", list(export.iterdir()))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def shipped(tmp_path_factory) -> dict:
     """The quick start's export after eight steps of its baseline, and prompts from 48 of its documents.
 
@@ -110,11 +92,11 @@ def shipped(tmp_path_factory) -> dict:
 
 
 @pytest.fixture(scope="module")
-def told(vllm_python, model, prompts, run_folder, shipped, tmp_path_factory) -> dict:
+def told(vllm_python, model, prompts, vllm_run, shipped, tmp_path_factory) -> dict:
     """What vllm_texts.py wrote."""
     folder = tmp_path_factory.mktemp("told")
     plan = {"checkpoint": str(model), "end": END, "forbidden": [PADDING, SEPARATOR], "prompts": prompts,
-            "context": CONTEXT, "draws": DRAWS, "run": str(run_folder), "shipped": shipped}  # fmt: skip
+            "context": CONTEXT, "draws": DRAWS, "run": str(vllm_run), "shipped": shipped}  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan))
     words = [
         vllm_python,
@@ -204,7 +186,7 @@ def test_nothing_to_write_a_prompt_without_room_and_an_end_before_the_last(told)
     assert "a prompt of 109 tokens and 20 new ones do not fit into the synthesizer's context of 128" in told["too_long"]
 
 
-def test_a_shard_that_is_killed_and_started_again_has_every_generation_once(told, run_folder):
+def test_a_shard_that_is_killed_and_started_again_has_every_generation_once(told, vllm_run):
     shard = told["shard"]
     assert shard["died"] and shard["done"] and shard["left"] == []
     assert len(shard["first"]) == 24 and shard["kept"] == 16
@@ -213,10 +195,10 @@ def test_a_shard_that_is_killed_and_started_again_has_every_generation_once(told
     # Of the 16 that were on disk none is asked for again.
     assert len(shard["again"]) == 120 - 16 and len(set(shard["again"])) == 104
     assert set(shard["again"]) < {row["id"] for row in rows}
-    tokenizer = load_tokenizer(run_folder / "run" / "tokenizer")
+    tokenizer = load_tokenizer(vllm_run / "run" / "tokenizer")
     for row in rows:
         assert row["tokens"] <= 50 and not any(token in row["text"] for token in tokenizer.roles.values())
-    assert len(list(files.read_jsonl_zst(run_folder / "run" / "synthetic" / "generations" / "00000.jsonl.zst"))) == 24
+    assert len(list(files.read_jsonl_zst(vllm_run / "run" / "synthetic" / "generations" / "00000.jsonl.zst"))) == 24
 
 
 def test_less_memory_than_asked_for_lowers_the_texts_at_the_same_time_once_and_the_text_stays_the_same(told):

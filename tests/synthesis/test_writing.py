@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from megatron_sbp.base import files
-from megatron_sbp.stages.synthesize import synthesizer_of
+from megatron_sbp.stages.synthetic_writer import synthesizer_of
 from megatron_sbp.synthesis.writing import write_shard
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 

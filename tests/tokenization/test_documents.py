@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -94,13 +95,24 @@ def test_ids_of_the_text_are_taken_and_others_are_not(tokenizer, tmp_path, end):
     assert (found["written_ids"], found["documents"], found["tokens"]) == (2, 4, len(tokens.tokens))
 
 
-@pytest.mark.parametrize("parent", [{"seed_id": "\ud800"}, {"seed_id": 3}, {"generation": 10**30}, {"round": "first"}])
-def test_parents_of_another_type_are_told(tokenizer, tmp_path, parent):
-    row = {"text": "one two", "seed_id": "d", "synthesizer": "ab", **parent}
-    (tmp_path / "s.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(InputError, match=r"s\.jsonl: parent fields do not have the types"):
-        preprocess_synthetic([str(tmp_path / "s.jsonl")], tmp_path / "out", tokenizer)
-    assert [path.name for path in tmp_path.iterdir()] == ["s.jsonl"]
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [
+        ("seed_id", "\ud800", "string"),
+        ("seed_id", 3, "string"),
+        ("generation", 10**30, "int64"),
+        ("round", "a", "int32"),
+    ],
+)
+def test_parents_of_another_type_are_told(tokenizer, tmp_path, key, value, kind):
+    """With the place: the message named the first pattern of the inputs, whichever file it was in."""
+    row = {"text": "one two", "seed_id": "d", "synthesizer": "ab"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "b.jsonl").write_text(f"{json.dumps(row)}\n\n{json.dumps({**row, key: value})}\n")
+    wrong = rf"b\.jsonl:3: '{key}': must be null or of the type {kind}, not {re.escape(repr(value))}$"
+    with pytest.raises(InputError, match=wrong):
+        preprocess_synthetic([str(tmp_path / "*.jsonl")], tmp_path / "out", tokenizer)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "b.jsonl"}
 
 
 def test_a_failure_leaves_the_former_dataset(tokenizer, tmp_path):

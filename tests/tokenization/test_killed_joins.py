@@ -21,6 +21,8 @@ from megatron_sbp.tokenization.documents import preprocess_documents
 from megatron_sbp.tokenization.indexed import merge_indexed, open_indexed, write_indexed
 from megatron_sbp.tokenization.tokenizer import save_tokenizer
 
+pytestmark = pytest.mark.slow
+
 PARTS, TOKENS, BLOCK = 12, 200_000, 100_000
 
 

@@ -170,6 +170,20 @@ def test_lengths_beyond_the_checkpoints_context(run):
     )
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "must be above 0, not 0"), (10**20, f"must be a whole number below 2^53, not {10**20}")]
+)
+def test_a_shingle_of_a_length_that_cannot_be(run, number, said):
+    words = [*WORDS["filter_synthetic"], "--shingle-tokens", str(number), "--output", "kept.jsonl.zst"]
+    assert run("filter_synthetic", *words) == f"'--shingle-tokens': {said}"
+
+
+def test_more_generations_than_fit_into_memory(run):
+    """They were planned one by one until the memory was full, without a word."""
+    words = [*WORDS["synthesize"], "--generations", str(10**20), "--output", "s.jsonl.zst"]
+    assert run("synthesize", *words) == f"'--generations': must be between 1 and 1,000,000, not {10**20}"
+
+
 def test_a_tokenizer_with_more_tokens_than_the_model(run, tmp_path):
     config = files.read_json(tmp_path / "hf/config.json")
     files.write_json(tmp_path / "hf/config.json", {**config, "vocab_size": 99})

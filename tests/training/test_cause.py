@@ -70,6 +70,13 @@ def test_full_shared_memory_is_not_a_full_run_folder(tmp_path):
     assert isinstance(found, Fault) and "make /dev/shm larger" in str(found)
 
 
+def test_nor_is_a_semaphore_without_room(tmp_path):
+    """Loader workers need some before the first tensor; the user was told to free space in the run folder."""
+    lines = ["    sl = self._semlock = _multiprocessing.SemLock(", "OSError: [Errno 28] No space left on device"]
+    found = why(failed(1, *lines), tmp_path)
+    assert isinstance(found, Fault) and "make /dev/shm larger" in str(found)
+
+
 def test_under_srun_the_first_to_end_is_the_cause():
     lines = [
         "sbp: rank 5 on node2 ended with status 1 at 200.5",

@@ -18,7 +18,7 @@ from megatron_sbp.checkpoint import tracker
 from megatron_sbp.recipe import Launch
 from megatron_sbp.training import launch
 from megatron_sbp.training.metrics import Metrics, read_metrics
-from megatron_sbp.training.pretrain import process_options
+from megatron_sbp.training.rank_flags import process_options
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -21,7 +20,7 @@ from support.trained_run import BOUND, MARK, processes
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
-from megatron_sbp.training.pretrain import UNFINISHED, _hidden, _machine_flags, _take_own_device
+from megatron_sbp.training.pretrain import UNFINISHED, _hidden, _take_own_device
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -87,59 +86,6 @@ def test_a_stop_in_the_last_step_leaves_the_last_evaluation_to_the_next_start(me
     megatron.train("stopped", 56)
     assert list(megatron.losses("stopped", "valid")) == [5, 7]
     assert (folder / "stopped.txt").read_text() == "end of the plan"
-
-
-@pytest.mark.parametrize(
-    ("installed", "fused"),
-    [
-        ({"transformer_engine", "amp_C", "fused_weight_gradient_mlp_cuda"}, True),
-        ({"transformer_engine", "amp_C"}, False),
-        ({"transformer_engine"}, False),
-        (set(), False),
-    ],
-)
-def test_gradients_are_accumulated_in_kernels_only_with_the_extension_that_the_output_layer_needs(
-    monkeypatch, installed, fused
-):
-    """Megatron's ColumnParallelLinear raises without it, and a GPTModel's output layer is one, whatever its layers."""
-    packages = {"transformer_engine", "amp_C", "fused_weight_gradient_mlp_cuda"}
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: name in installed or None if name in packages else real(name)
-    )
-    monkeypatch.setattr(sys, "argv", ["pretrain"])
-    assert ("--no-gradient-accumulation-fusion" not in _machine_flags(on_cpu=False)) == fused
-    assert ("--transformer-impl" not in _machine_flags(on_cpu=False)) == ("transformer_engine" in installed)
-
-
-def test_rotary_embedding_is_fused_only_where_transformer_engine_is(monkeypatch):
-    """Megatron asks for the fused one unless it is told not to, and raises where there is none."""
-    found = {"transformer_engine": True}
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found[name] if name in found else real(name))
-    for flags in ([], ["--transformer-impl", "local"]):
-        monkeypatch.setattr(sys, "argv", ["pretrain", *flags])
-        found["transformer_engine"] = True
-        assert "--no-rope-fusion" not in _machine_flags(on_cpu=False)
-        assert "--no-rope-fusion" in _machine_flags(on_cpu=True)
-        found["transformer_engine"] = None
-        assert "--no-rope-fusion" in _machine_flags(on_cpu=False)
-
-
-def test_ranks_on_a_cpu_read_the_data_themselves_unless_told_otherwise(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["pretrain"])
-    flags = _machine_flags(on_cpu=True)
-    assert flags[flags.index("--num-workers") + 1] == "0" and "--num-workers" not in _machine_flags(on_cpu=False)
-    monkeypatch.setattr(sys, "argv", ["pretrain", "--num-workers=3"])
-    assert "--num-workers" not in _machine_flags(on_cpu=True)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("transformer_engine") is not None, reason="Transformer Engine is here")
-def test_megatron_has_no_fused_rotary_embedding_of_its_own():
-    from megatron.core.transformer.transformer_config import TransformerConfig
-
-    with pytest.raises(ValueError, match="apply_rope_fusion is not available"):
-        TransformerConfig(num_layers=1, hidden_size=8, num_attention_heads=1, apply_rope_fusion=True)
 
 
 @pytest.mark.parametrize(("devices", "number"), [(8, "3"), (1, "0")])

@@ -69,7 +69,7 @@ def parse_once(words: Iterable[str]) -> dict[Path, int]:
         prefix, colon, count = word.rpartition(":")
         if not colon or "/" in count:  # a folder may have a time in its name
             prefix, count = word, ""
-        if count and not count.isdigit():
+        if count and not (count.isascii() and count.isdigit()):
             raise InputError(f"'{count}' is not a number of samples", key="--once")
         if count and int(count) == 0:
             raise InputError(f"{prefix} gives 0 samples; leave it out instead", key="--once")

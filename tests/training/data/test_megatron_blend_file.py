@@ -9,7 +9,7 @@ import pytest
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.indexed import write_indexed
-from megatron_sbp.training.data.megatron_blend_file import blend, write_data_args
+from megatron_sbp.training.data.megatron_blend_file import blend, parse_once, write_data_args
 
 
 @pytest.fixture
@@ -55,3 +55,9 @@ def test_the_file_is_one_line_of_weights_and_prefixes(tmp_path):
     with pytest.raises(InputError, match="white space"):
         write_data_args(tmp_path / "other", {Path("with space"): 1})
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("count", ["x", "-3", "\u00b2", "\u0663", "1.5"])
+def test_what_is_no_number_of_samples(count):
+    with pytest.raises(InputError, match=r"'--once': '.*' is not a number of samples"):
+        parse_once([f"data:{count}"])

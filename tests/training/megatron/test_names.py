@@ -62,7 +62,7 @@ def test_the_default_that_makes_virtual_stages_wrong_on_gloo():
 
 
 def test_the_checkpoint_writer_that_ends_with_its_rank():
-    """rank_end.py replaces its loop, and pretrain.py adds the flags without which --async-save does nothing."""
+    """checkpoint_processes.py replaces its loop; rank_flags.py adds flags without which --async-save does nothing."""
     utils = importlib.import_module("megatron.core.dist_checkpointing.strategies.async_utils")
     caller = utils.PersistentAsyncCaller
     assert isinstance(inspect.getattr_static(caller, "async_loop"), staticmethod)

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from megatron_sbp.recipe import load_recipe, settings
 
-TINY = Path(__file__).parents[1] / "end_to_end" / "recipe.yaml"
-STUDY = Path(__file__).parents[2] / "examples" / "people" / "study.yaml"
+TINY = Path(__file__).parents[2] / "end_to_end" / "recipe.yaml"
+STUDY = Path(__file__).parents[3] / "examples" / "people" / "study.yaml"
 
 
 def tiny(*overrides: str):
