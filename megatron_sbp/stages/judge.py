@@ -1,4 +1,4 @@
-"""The stage `judge`."""
+"""`sbp judge`: the verdicts of the filters on single texts, and signatures for finding duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `judge-pilot`: how many of the first generations pass, and so how many it takes."""
+"""`sbp judge-pilot`: how many of the first generations pass, and so how many are needed."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING
 from megatron_sbp.base.collector import collect_as_usual, collect_rarely
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent, short_socket_paths
+from megatron_sbp.checkpoint.model_folder import CACHE, STOPPED
 from megatron_sbp.training.megatron import checkpoint_processes, rank_end
 from megatron_sbp.training.megatron.model_builder import choose_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
-from megatron_sbp.training.model_folder import CACHE, STOPPED
 from megatron_sbp.training.rank_flags import add_arguments, flag_missing, machine_flags, process_options
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from megatron_sbp.base.differences import differences
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint.model_folder import METRICS, PRECISION, SETTINGS, STOPPED
 from megatron_sbp.training.early_stopping import END_OF_PLAN, exhausted, reason
 from megatron_sbp.training.metrics import read_metrics
-from megatron_sbp.training.model_folder import METRICS, PRECISION, SETTINGS, STOPPED
 
 
 def check_precision(folder: Path, precision: str) -> None:

@@ -18,7 +18,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.training.model_folder import BLEND_LOCK
+from megatron_sbp.checkpoint.model_folder import BLEND_LOCK
 
 _CHOICES = {"kind": ("documents", "pairs"), "epochs": ("strict", "joint"), "order": ("mixed", "listed")}
 UNIT_NOTE = "weights are samples: training sequences of sequence_length tokens"

@@ -13,12 +13,12 @@ import numpy as np
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.checkpoint.model_folder import CACHE
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.data.megatron_blend_file import blend
 from megatron_sbp.training.data.planned import packed_samples
-from megatron_sbp.training.model_folder import CACHE
 
 type Kind = Literal["documents", "pairs"]
 
