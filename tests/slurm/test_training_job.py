@@ -133,17 +133,17 @@ def test_a_training_job_survives_what_happens_to_its_cluster(slurm, made, disk, 
         fill(disk, training, log, told)
 
     job = submit(training, log, **told)
-    held(training, job, log, training.iteration() + 5)
+    held(training, job, log, training.iteration() + 2)
     client("scontrol", "update", "NodeName=node2", "State=DOWN", "Reason=test")
     back_in_the_queue(training, job, log, time.monotonic())
     client("scontrol", "update", "NodeName=node2", "State=RESUME")
     start_again(job)
-    held(training, job, log, training.iteration() + 5)
+    held(training, job, log, training.iteration() + 2)
     client("scancel", job)
     assert ended(training, job, log, time.monotonic()) == "CANCELLED"
 
     job = submit(training, log, **told)
-    held(training, job, log, training.iteration() + 5)
+    held(training, job, log, training.iteration() + 2)
     preempt("node1")
     back_in_the_queue(training, job, log, time.monotonic())
     start_again(job)
