@@ -10,9 +10,10 @@ import pytest
 from support.whole_program import RECIPE, digests, run_sbp
 
 from megatron_sbp.base.files import read_jsonl_zst, sha256
+from megatron_sbp.cli import main
 
 ROUND = (
-    "synthesizers={related: {}, second: {tuning: {start_arm: sbp}}}",
+    "synthesizers={related: {}, second: {tuning: {start_arm: sbp, max_epochs: 0.5}, synthesis: {tokens: 2_000}}}",
     "arms={baseline: {}, sbp: {synthetic: related}, oracle: {documents: oracle}, again: {synthetic: second}}",
 )
 
@@ -23,7 +24,7 @@ def rows(folder: Path) -> list[dict]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_text_of_a_second_round_names_its_round_and_the_model_that_wrote_it(whole_run, tmp_path):
+def test_text_of_a_second_round_names_its_round_and_the_model_that_wrote_it(whole_run, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(whole_run[0], folder)
     words = (RECIPE, f"run_folder={folder}", *ROUND, "launch.workers=1")
@@ -40,7 +41,8 @@ def test_text_of_a_second_round_names_its_round_and_the_model_that_wrote_it(whol
     assert {row["synthesizer"] for row in second} == {writer} != {row["synthesizer"] for row in first}
     pairs = folder / "synthesizers" / "second" / "pairs" / "pairs.parquet"
     assert {row["pairs"] for row in second} == {sha256(pairs)} and all(row["seed_id"] for row in second)
-    told = json.loads(run_sbp("trace", folder, second[0]["id"], "--synthesizer", "second", "--json"))
+    assert main(["trace", str(folder), second[0]["id"], "--synthesizer", "second", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
     assert (told["sampling"]["round"], told["sampling"]["synthesizer"]) == (2, writer)
     assert told["text"] == second[0]["text"] and told["filters"]["verdict"] == "kept"
     assert digests(folder).items() >= digests(whole_run[0]).items()  # nothing of the first round was made again
