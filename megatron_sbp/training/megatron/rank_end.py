@@ -7,6 +7,7 @@ hung, and so did everything waiting for it. Here, and in rank_processes.py:
 
 - processes that a rank forks have the stop signals blocked, and are killed by Linux when their rank dies;
 - a rank that fails prints its traceback and one line with the cause, and leaves without Python's exit handlers;
+- a batch that a loader worker cannot hand over, as without room in /dev/shm, ends the worker;
 - a process of a rank that dies is noticed even while the rank waits for it; torch's own way of noticing, an exception
   raised by a signal handler wherever the rank happens to be, can land in code that turns it into another error;
 - a rank that has done its work leaves within EXIT_SECONDS.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
+import multiprocessing.queues
 import os
 import sys
 import threading
@@ -60,10 +62,18 @@ def prepare() -> None:
 
 
 def prepare_loaders() -> None:
-    """Called before the first DataLoader: `_watch_processes` monitors its workers instead of torch's signal handler."""
+    """Called before the first DataLoader: `_watch_processes` monitors its workers instead of torch's signal handler,
+    and a batch that cannot be sent ends its process. multiprocessing would print a traceback and drop it, and the rank
+    wait for it forever."""
     from torch.utils.data._utils import signal_handling
 
     signal_handling._set_SIGCHLD_handler = lambda: None
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_not_sent)  # type: ignore[attr-defined]
+
+
+def _not_sent(error: Exception, item: object) -> NoReturn:
+    traceback.print_exception(error)
+    fail(summary(error))
 
 
 def run_to_end(main: Callable[[], int]) -> NoReturn:

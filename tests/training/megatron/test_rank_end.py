@@ -47,6 +47,19 @@ while True:
     assert cause.startswith("sbp: fault: rank 1: its DataLoader worker (pid ") and "was killed (SIGKILL)" in cause
 
 
+def test_a_batch_that_cannot_be_sent_is_not_waited_for():
+    """As without room in /dev/shm: multiprocessing drops it with a traceback, and training stood still for good."""
+    body = """
+from torch.utils.data import DataLoader
+rank_end.prepare_loaders()
+next(iter(DataLoader(range(8), num_workers=1, collate_fn=lambda numbers: lambda: numbers)))
+"""
+    status, error = ended(start(body), children=0)
+    assert status == 1 and "Traceback" in error
+    assert "sbp: fault: rank 1: AttributeError: Can't " in error and "pickle" in error
+    assert "sbp: fault: rank 1: its DataLoader worker (pid " in error.splitlines()[-1]
+
+
 def test_what_follows_from_the_death_of_a_process_is_not_the_cause():
     status, error = ended(start("os.kill(start().pid, signal.SIGKILL)\ntime.sleep(0.2)\nraise ConnectionRefusedError"))
     assert status == 1 and "ConnectionRefusedError" in error
