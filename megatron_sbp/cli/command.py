@@ -1,4 +1,4 @@
-"""The `sbp` command: from its words to its exit status.
+"""The `sbp` command: from its arguments to its exit status.
 
 Exit statuses: docs/exit_status.md.
 """

@@ -34,7 +34,7 @@ class JobEnvironment:
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> JobEnvironment:
-        """Reads it. A number of retries that is none counts as 0."""
+        """Reads it. An invalid number of retries counts as 0."""
         folder, most = variables.get("SBP_FAULTS"), variables.get("SBP_MAX_RETRIES", "")
         return cls(
             variables,

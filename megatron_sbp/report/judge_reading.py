@@ -1,4 +1,4 @@
-"""Whether a judge is to be trusted, in words: its agreement with cases whose truth is known."""
+"""Sentences on whether a judge can be trusted: its agreement with cases with known answers."""
 
 from __future__ import annotations
 

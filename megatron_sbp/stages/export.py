@@ -32,7 +32,8 @@ class ExportStage(Stage):
     def __init__(self, name: str, models: tuple[str, ...], trained: str | None = None):
         self.name, self.models, self._trained = name, models, trained
         one = len(models) == 1
-        self.title = f"export {', '.join(models)} as {'a ' if one else ''}Hugging Face checkpoint{'' if one else 's'}"
+        exported = "the synthesizer" if models == ("synthesizer",) else ", ".join(models)
+        self.title = f"export {exported} as {'a ' if one else ''}Hugging Face checkpoint{'' if one else 's'}"
         if trained:
             self.title = f"export the arm {trained} as the {models[0]}"
 

@@ -59,6 +59,6 @@ class JudgePilotStage(JudgeStage):
         files.write_json(run.pilot_audit, found)
         say(
             f"{self.name}: {found['passed']:,} of the first {found['generations']:,} generations pass the filters, "
-            f"{kept:.1f} of {written:.1f} tokens a generation"
+            f"{kept:.1f} of {written:.1f} tokens per generation"
         )
         return [run.pilot_audit]

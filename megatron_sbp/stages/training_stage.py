@@ -145,7 +145,7 @@ class TrainingStage(Stage, ABC):
             advice += "trains again"
         else:
             advice = f"--repair {self.name} goes back to its checkpoint of iteration {intact} and continues from there"
-        raise InputError(f"the training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
+        raise InputError(f"the training run is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
 
     def _refuse_damage(self, run: Run) -> None:
         found = self.unfinished_damage(run)

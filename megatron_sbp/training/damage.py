@@ -1,4 +1,4 @@
-"""Damaged checkpoints of a training: finds the last intact one and rolls back to it."""
+"""Damaged checkpoints of a training run: finds the last intact one and rolls back to it."""
 
 from __future__ import annotations
 

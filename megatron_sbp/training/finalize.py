@@ -1,4 +1,4 @@
-"""Finalizes a finished training: checks the consumed samples and keeps only the necessary checkpoints."""
+"""Finalizes a finished training run: checks the consumed samples and keeps only the necessary checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Megatron command line of every training, computed without side effects for `sbp plan`."""
+"""The Megatron command line of every training run, computed without side effects for `sbp plan`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts the ranks of a training, monitors them, and reports their progress and how they ended."""
+"""Starts the ranks of a training run, monitors them, and reports their progress and how they ended."""
 
 from __future__ import annotations
 

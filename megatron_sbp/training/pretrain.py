@@ -1,4 +1,4 @@
-"""The entry point of every training: Megatron's own `pretrain()` with our datasets.
+"""The entry point of every training run: Megatron's own `pretrain()` with our datasets.
 
     python -m megatron_sbp.training.pretrain --sbp-data models/sbp/data.json [Megatron flags]
 

@@ -203,7 +203,7 @@ def test_a_killed_process_is_retried_a_counted_number_of_times(tmp_path):
     assert [done.returncode for done, _ in ends] == [6, 6, 137]
     assert ends[-1][1] == ["scontrol requeue 7"] * 2
     said = ends[0][0].stderr
-    assert "killed (signal 9), probably out of memory" in said and "will be retried, time 1 of at most 2" in said
+    assert "killed (signal 9), probably out of memory" in said and "will be retried (retry 1 of at most 2)" in said
     assert "failed 3 times; not retried" in ends[2][0].stderr
     rows = read_rows(tmp_path / "faults" / "7.jsonl")
     assert [row["node"] for row in rows] == ["n1"] * 3

@@ -6,7 +6,7 @@
 #   SBP_SETUP             shell lines that run first: modules, virtual environment, NCCL variables
 #   SBP_COMMAND           what runs a stage, in words quoted for a shell (default: .venv of the clone, else
 #                         `python -m megatron_sbp`)
-#   SBP_OUTSIDE_COMMAND   the same outside of the container, where a training is launched (default: SBP_COMMAND)
+#   SBP_OUTSIDE_COMMAND   the same outside of the container, where training runs are launched (default: SBP_COMMAND)
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
 #   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed with a fault is retried (default: never), and the
 #                         folder where its faults are recorded
@@ -112,7 +112,7 @@ note_kill() {
   if [ "${tries:-0}" -ge "$SBP_MAX_RETRIES" ]; then
     echo "job $SLURM_JOB_ID: failed $((tries + 1)) times; not retried (slurm.max_retries)" >&2
   else
-    echo "job $SLURM_JOB_ID: will be retried, time $((${tries:-0} + 1)) of at most $SBP_MAX_RETRIES" >&2
+    echo "job $SLURM_JOB_ID: will be retried (retry $((${tries:-0} + 1)) of at most $SBP_MAX_RETRIES)" >&2
     status=6
   fi
 }

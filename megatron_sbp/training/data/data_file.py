@@ -118,7 +118,7 @@ def lock(path: Path, resumed: bool) -> JsonObject:
         found = list(differences(_compared(files.read_json(file)), _compared(present)))
         if found:
             raise InputError(
-                "this training started with other data, and continuing would repeat or skip some of it: "
+                "this training run started with other data, and continuing would repeat or skip some of it: "
                 + "; ".join(found)
                 + f". Restore the data, or move {path.parent} away to train again",
                 file=file,

@@ -141,7 +141,8 @@ def _check_dataset(prefix: Path, kind: Kind, tokenizer: TextTokenizer) -> None:
     highest = int(dataset.tokens[:_LOOKED_AT].max(initial=0))
     if highest >= tokenizer.vocab_size:
         raise InputError(
-            f"has the token id {highest:,}, but the tokenizer {tokenizer.vocab_size:,} entries: another one made it",
+            f"has the token id {highest:,}, but the tokenizer has {tokenizer.vocab_size:,} entries: the dataset was "
+            "made with another tokenizer",
             file=prefix,
         )
     if kind == "documents" and len(dataset):
