@@ -1,6 +1,6 @@
 .PHONY: setup demo demo-text check test rehearse test-all lint format lock lock-vllm clean-demo
 
-# Hundreds of processes are started: where this is set, each of them would compile torch and Megatron anew.
+# Hundreds of processes are started: where this is set, each of them would recompile torch and Megatron.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Folders whose unmarked tests take seconds.
@@ -40,7 +40,7 @@ lint: setup
 format: setup
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-lock: setup  ## resolve anew what setup.py asks for
+lock: setup  ## re-resolve the requirements of setup.py
 	@.venv/bin/uv pip compile -q --python-version 3.12 --no-emit-index-url --no-header --upgrade \
 		setup.py --extra quickstart --extra test -o requirements.lock
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from generated_page import write_or_check
@@ -13,13 +14,13 @@ TARGET = REPOSITORY / "docs" / "files.md"
 
 HEAD = """# Every file of the package
 
-Written by `python scripts/file_map.py` from the first line of every docstring; a test checks it. Layers and their
+Written by `python scripts/file_map.py` from the first sentence of every docstring; a test checks it. Layers and their
 order: [architecture.md](architecture.md).
 """
 
 ORDER = (
-    "", "recipe", "base", "planning", "documents", "overlap", "tokenization", "pairing", "training", "checkpoint",
-    "synthesis", "evaluation", "report", "publishing", "stages", "executor", "rehearsal", "doctor", "cli",
+    "", "recipe", "base", "planning", "documents", "overlap", "tokenization", "pairing", "checkpoint", "training",
+    "synthesis", "evaluation", "report", "publishing", "rehearsal", "stages", "executor", "doctor", "cli",
 )  # fmt: skip
 """Packages in the order of the data, then those that run stages."""
 
@@ -39,16 +40,19 @@ def file_map() -> str:
     for folder in sorted(by_folder, key=lambda name: (ORDER.index(name.split("/")[0]), name)):
         lines.append(f"## megatron_sbp/{folder}\n".replace("/\n", "\n"))
         for path in by_folder[folder]:
-            told = first_line(path)
+            told = first_sentence(path)
             if path.name != "__init__.py" or told:
                 lines.append(f"- [{path.name}](../{path.relative_to(REPOSITORY).as_posix()}): {told}")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def first_line(path: Path) -> str:
-    """The first line of a module's docstring."""
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
+def first_sentence(path: Path) -> str:
+    """The first sentence of a module's docstring."""
+    paragraph = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0]
+    told = re.split(r"(?<=\.)\s", " ".join(paragraph.split()))[0]
+    assert not told or told.endswith("."), f"{path}: the docstring must begin with a sentence: {told}"
+    return told
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ LONG = (
     "report/test_browser.py", "training/test_pretrain.py", "stages/test_harness.py", "slurm/test_doctor.py",
     "evaluation/test_harness.py", "training/test_ranks.py", "stages/test_evaluated_quality.py",
     "end_to_end/test_chaos.py", "end_to_end/test_killed_workers.py", "training/test_parallel.py",
+    "end_to_end/test_second_round.py", "evaluation/test_judge_of_vllm.py",
     "rehearsal/test_materials.py",
     "training/megatron/test_model_builder.py", "tokenization/test_indexed.py", "base/test_hub.py",
     "stages/test_extending.py", "tools/test_own_pipeline.py",
@@ -40,7 +41,7 @@ LONG = (
 """Files that take 15 seconds to 3 minutes. They come first, so that at the end no worker of xdist waits for another.
 
 Those that mostly wait (for Slurm, for the end of a process, for a time-out) alternate with those whose trainings fill
-both cores. test_chaos.py and test_killed_workers.py need the run that test_whole_run.py makes first."""
+both cores. The others of end_to_end/ need the run that test_whole_run.py makes first."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

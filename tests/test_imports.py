@@ -1,6 +1,6 @@
 """Imports run one way: base <- recipe <- planning <- library along the data <- stages <- executor <- doctor <- cli.
 
-All imports are read from the source, those inside functions included; only `if TYPE_CHECKING:` is left out.
+All imports are read from the source, those inside functions and of types included.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ LAYERS = (
     ("overlap",),
     ("tokenization",),
     ("pairing",),
-    ("training", "checkpoint"),
+    ("checkpoint",),
+    ("training",),
     ("synthesis",),
     ("evaluation",),
     ("report",),
@@ -58,8 +59,9 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports_of(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[Import, bool]]:
-    """The imports of a module, and whether each runs when the module is loaded."""
+def imports_of(name: str, file: Path, known: dict[str, Path], types: bool) -> Iterator[tuple[Import, bool]]:
+    """The imports of a module, and whether each runs when the module is loaded. `types`: also those under
+    TYPE_CHECKING."""
 
     def targets(node: ast.AST) -> list[str]:
         if isinstance(node, ast.Import):
@@ -74,6 +76,8 @@ def imports_of(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[
     def walk(node: ast.AST, top: bool) -> Iterator[tuple[Import, bool]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                if types:
+                    yield from walk(child, False)
                 continue
             for target in targets(child):
                 if target in known:
@@ -85,9 +89,9 @@ def imports_of(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[
     yield from walk(ast.parse(file.read_text(encoding="utf-8")), True)
 
 
-def all_imports() -> list[tuple[Import, bool]]:
+def all_imports(types: bool = False) -> list[tuple[Import, bool]]:
     known = modules()
-    return [found for name, file in known.items() for found in imports_of(name, file, known)]
+    return [found for name, file in known.items() for found in imports_of(name, file, known, types)]
 
 
 def row(module: str) -> int | None:
@@ -104,7 +108,7 @@ def test_every_module_is_in_a_room_of_the_table():
 
 def violations() -> dict[tuple[str, str], str]:
     found = {}
-    for item, _ in all_imports():
+    for item, _ in all_imports(types=True):
         lower, upper = row(item.imported), row(item.importer)
         if lower is not None and upper is not None and lower > upper:
             message = f"{item.place}: {item.importer} must not import {item.imported}, which is in a later room"

@@ -19,6 +19,7 @@ SMALL = [  # at smoke size: seconds to two minutes
     ("cpu_training.py", "--rounds 1 --steps 6 --warm-up 2"),
     ("embedding.py", "--documents 20 --rounds 1 --bf16"),
     ("export_memory.py", "--layers 2 --hidden-size 128 --ffn-hidden-size 256 --vocabulary 512 --folder {folder}"),
+    ("filter_rules.py", "--texts 200 --rounds 1 --vocab-size 600"),
     ("gpu_ladder.py", "--device cpu --rungs 1B --steps 3 --warm-up 1 --ceiling-seconds 0.1 --tokens 40000 --threads 1"),
     ("loader.py", "read --documents 400 --samples 40 --rounds 1 --lengths 512 --folder {folder}"),
     ("loader.py", "start --documents 2000 --pairs 500 --epochs 6 --lengths 512 --rounds 1 --folder {folder}"),
@@ -36,8 +37,8 @@ SMALL = [  # at smoke size: seconds to two minutes
     ("training_step.py", "--starts 1 --steps 4 --warm-up 1 --tokens 40000"),
 ]
 QUICK = {
-    "loader.py pack", "loader.py start", "many_files.py", "neighbors.py", "plan_start.py", "shingles.py",
-    "simulated_graph.py", "synthesis.py", "token_ids.py",
+    "filter_rules.py", "loader.py pack", "loader.py start", "many_files.py", "neighbors.py", "plan_start.py",
+    "shingles.py", "simulated_graph.py", "synthesis.py", "token_ids.py",
 }  # fmt: skip
 """Run in every CI, 37 CPU seconds together; the others with `make test-all`."""
 HELPERS = {"generated_page.py", "plain_training.py", "training_step_rank.py"}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 
 from megatron_sbp.base import command_line
+from megatron_sbp.pairing.embedding_options import add_embedding, embedding_values
 from megatron_sbp.recipe import Embedding, make_section
 
 
@@ -22,14 +23,14 @@ def main() -> None:
     command_line.add_output(parser, "FILE.npy")
     command_line.add_text_field(parser)
     parser.add_argument("--id-field", metavar="FIELD", help="field of an id (default: a digest of the text)")
-    command_line.add_embedding(parser, Embedding(), "Hugging Face name, folder, or package:NAME for one in a package")
+    add_embedding(parser, "Hugging Face name, folder, or package:NAME for one in a package")
     command_line.add_device(parser)
     options = parser.parse_args()
     from megatron_sbp.documents.foreign import Source
     from megatron_sbp.pairing.standalone_mining import embed_documents
 
     with command_line.errors_reported(options):
-        settings = make_section(Embedding, **command_line.embedding_values(options))
+        settings = make_section(Embedding, **embedding_values(options))
         source = Source(options.inputs, options.text_field, options.id_field)
         counts = embed_documents(source, options.output, settings, options.device)
     print(json.dumps(counts))

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from megatron_sbp.base import command_line
+from megatron_sbp.pairing.embedding_options import add_embedding, embedding_values
 from megatron_sbp.recipe import Embedding, Neighbors, Pairs, Section, make_section
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
 
@@ -42,9 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         "documents; FILE.npy.json beside one, if it is there, has a digest of the documents, which is compared. "
         ".parquet: columns id (see --id-field) and embedding, in any order",
     )
-    command_line.add_embedding(
-        vectors, Embedding(), "without --embeddings; with them, what FILE.json beside them must say, if it is given"
-    )
+    add_embedding(vectors, "without --embeddings; with them, what FILE.json beside them must say, if it is given")
     vectors.set_defaults(model=None)
     search = parser.add_argument_group("neighbors")
     setting = partial(command_line.add_setting, search)
@@ -127,7 +126,7 @@ def main() -> None:
     with command_line.errors_reported(options, given="inputs"):
         neighbors, rules = section(Neighbors), section(Pairs)
         tokenizer = open_tokenizer(options.tokenizer)
-        vectors = options.embeddings or make_section(Embedding, **command_line.embedding_values(options))
+        vectors = options.embeddings or make_section(Embedding, **embedding_values(options))
         audit = mine(
             source,
             vectors,

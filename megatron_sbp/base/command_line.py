@@ -9,15 +9,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from megatron_sbp.base.collector import collect_rarely
 from megatron_sbp.base.errors import Fault, InputError, told_of
 from megatron_sbp.base.open_files import allow_many
-from megatron_sbp.base.untyped import JsonObject
-
-if TYPE_CHECKING:
-    from megatron_sbp.recipe import Embedding
 
 FILES = "files or quoted patterns: .jsonl, .jsonl.gz, .jsonl.zst, .parquet; read sorted by path"
 
@@ -97,41 +92,6 @@ def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 1 << 32):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to {(1 << 32) - 1:,}")
     return int(text)
-
-
-def add_embedding(options: argparse._ActionsContainer, defaults: Embedding, model: str) -> None:
-    """Adds the options of an embedding model.
-
-    Args:
-        options: parser or group.
-        defaults: the recipe's `Embedding`.
-        model: help of --model.
-    """
-    options.add_argument("--model", default=defaults.model, help=f"{model} (default: {defaults.model})")
-    add_setting(options, "max-tokens", defaults.max_tokens, "tokens read from each document")
-    add_setting(options, "batch-size", defaults.batch_size, "documents in one forward pass")
-    options.add_argument(
-        "--batch-tokens", type=int, help="tokens in one forward pass, padding included (default: by --batch-size)"
-    )
-    options.add_argument("--prompt", default="", help="text prepended to every document")
-    options.add_argument(
-        "--precision",
-        choices=("fp32", "bf16", "fp16"),
-        default=defaults.precision,
-        help=f"precision of the arithmetic (default: {defaults.precision})",
-    )
-    options.add_argument(
-        "--embedding-engine",
-        choices=("sentence_transformers", "vllm"),
-        default=defaults.engine,
-        help=f"vllm: its pooling mode, in an environment that has it (default: {defaults.engine})",
-    )
-
-
-def embedding_values(options: argparse.Namespace) -> JsonObject:
-    """Values of the options of `add_embedding`, by the keys of the recipe's `Embedding`."""
-    keys = ("model", "max_tokens", "batch_size", "batch_tokens", "prompt", "precision")
-    return {**{key: getattr(options, key) for key in keys}, "engine": options.embedding_engine}
 
 
 def add_device(options: argparse._ActionsContainer) -> None:

@@ -19,10 +19,10 @@ from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.checkpoint.hugging_face_config import check_model, read_config
 from megatron_sbp.checkpoint.hugging_face_folder import tokenizer_files, weight_files
+from megatron_sbp.checkpoint.model_folder import CONSUMED, STARTED_FROM
 from megatron_sbp.planning import cost
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tuning_start import KEY, WORDS, start_folder, start_word
-from megatron_sbp.training.model_folder import CONSUMED, STARTED_FROM
 
 if TYPE_CHECKING:
     from megatron_sbp.tokenization.tokenizer import TextTokenizer

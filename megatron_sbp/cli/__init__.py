@@ -1,4 +1,4 @@
-"""The `sbp` command line: what it can be told (arguments), and what each verb does (run_verbs, show_verbs)."""
+"""The `sbp` command line: its parser (arguments), and what each verb does (run_verbs, show_verbs)."""
 
 from megatron_sbp.cli.command import main
 

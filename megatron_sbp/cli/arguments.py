@@ -1,4 +1,4 @@
-"""What `sbp` can be told: its verbs, their options, and their help."""
+"""The argument parser of `sbp`: verbs, options, and help."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The `sbp` command: from its words to its exit status.
+"""The `sbp` command: from its arguments to its exit status.
 
-Exit statuses are listed in docs/exit_status.md: 0 done; 1 a fault; 2 wrong input or a full disk; 3 a training saved a
-checkpoint and should be started again.
+Exit statuses: docs/exit_status.md.
 """
 
 from __future__ import annotations

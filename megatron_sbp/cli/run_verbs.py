@@ -70,7 +70,7 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
     environment = JobEnvironment.of(os.environ)
     check_progress(run, stage, environment)
     runner = StageRunner(run, stage, graph, discard=bool(options.discard), repair=bool(options.repair))
-    # The ranks of a training save a checkpoint first.
+    # The ranks of a training run save a checkpoint first.
     trains = stage.device_for(run) == "training"
     try:
         with contextlib.nullcontext() if trains else stop.interrupts():

@@ -127,7 +127,8 @@ def show_trace(run: Run, graph: list[Stage], options: argparse.Namespace) -> int
     import json
 
     from megatron_sbp.executor.read_files import check_unchanged
-    from megatron_sbp.stages.tracing import format_trace, trace_document
+    from megatron_sbp.stages.tracing import trace_document
+    from megatron_sbp.synthesis.trace_text import format_trace
 
     def check(paths: Sequence[Path]) -> None:
         check_unchanged(run, [stage.name for stage in graph], map(run.relative, paths))
@@ -144,7 +145,8 @@ def explore_pairs(run: Run, stage: Stage, graph: list[Stage], options: argparse.
     from megatron_sbp.executor.manifests import check_present
     from megatron_sbp.executor.read_files import check_unchanged
     from megatron_sbp.executor.state import StageState
-    from megatron_sbp.stages.exploring import DOCUMENTS, EXAMPLES, explore_run, format_exploration
+    from megatron_sbp.pairing.exploration_text import format_exploration
+    from megatron_sbp.stages.exploring import DOCUMENTS, EXAMPLES, explore_run
     from megatron_sbp.stages.scopes import ScopedStage
 
     if not options.explore:

@@ -39,7 +39,7 @@ def fits(trainings: dict[str, JsonObject], device_bytes: int) -> Iterator[Findin
     small = {name: entry["total"] for name, entry in trainings.items() if entry["total"] <= SPARE * device_bytes}
     if small:
         largest = max(small, key=lambda name: small[name])
-        text = f"{len(small)} of {len(trainings)} trainings fit"
+        text = f"{len(small)} of {len(trainings)} training runs fit"
         yield ok("GPU memory", f"{text}: {largest} needs about {format_bytes(small[largest])} of {room} on a rank")
     for name, entry in trainings.items():
         if name in small:

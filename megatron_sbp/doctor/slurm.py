@@ -38,7 +38,7 @@ def check_slurm(subject: Subject) -> Iterator[Finding]:
 def _absent(subject: Subject) -> Finding:
     text = "no `scontrol` on this node"
     if "SLURM_JOB_ID" in os.environ and "MASTER_ADDR" not in os.environ:
-        remedy = "a training asks it for the first node's address: set MASTER_ADDR in slurm.setup, or install it"
+        remedy = "a training run asks it for the first node's address: set MASTER_ADDR in slurm.setup, or install it"
         return fail("slurm", text, remedy)
     if subject.recipe is not None and subject.recipe.slurm.partition is not None:
         return warn("slurm", text, "`sbp submit` where Slurm's clients are; here `sbp run`")

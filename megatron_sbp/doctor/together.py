@@ -1,4 +1,4 @@
-"""`sbp doctor` on several ranks: every node is examined, the ranks add up numbers together, and rank 0 reports."""
+"""`sbp doctor` on several ranks: every node is examined, the ranks run an all-reduce, and rank 0 reports."""
 
 from __future__ import annotations
 

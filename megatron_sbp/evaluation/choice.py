@@ -1,4 +1,4 @@
-"""Pick the true continuation of a held-out document among four: an accuracy that needs no benchmark and no network."""
+"""Continuation choice, out of four for a held-out document: an accuracy that needs no benchmark and no network."""
 
 from __future__ import annotations
 

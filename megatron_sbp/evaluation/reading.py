@@ -19,8 +19,6 @@ from megatron_sbp.tokenization.tokenizer import load_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-"""Separates these random choices from the evaluation's others."""
-
 
 def measure_reading(
     *,

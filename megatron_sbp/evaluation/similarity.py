@@ -44,16 +44,17 @@ def similarity_figures(
         `real_random_pairs`. None where there are no seed documents, or no pairs.
     """
     shards = numbered_shards(embeddings, ".npy")
+    kept_texts, raw_texts = samples["synthetic"], samples["generations"]
     embedder: Embedder | None = None
-    if with_seeds(samples["synthetic"]) or with_seeds(samples["generations"]):
+    if with_seeds(kept_texts) or with_seeds(raw_texts):
         from megatron_sbp.pairing.embedding import Embedder
 
         embedder = Embedder(recipe.embedding, recipe.folder, recipe.launch.device)
-    kept = _to_seeds(samples["synthetic"], embedder, shards, recipe.seed, "synthetic documents")
-    raw = _to_seeds(samples["generations"], embedder, shards, recipe.seed, "raw generations")
+    kept = _to_seeds(kept_texts, embedder, shards, recipe.seed, "synthetic documents")
+    raw = _to_seeds(raw_texts, embedder, shards, recipe.seed, "raw generations")
     return {
-        **_figures(len(samples["synthetic"]), {**kept, **_of_real_text(shards, pairs, recipe)}, recipe.seed),
-        "generations": _figures(len(samples["generations"]), raw, recipe.seed),
+        **_figures(len(kept_texts), {**kept, **_of_real_text(shards, pairs, recipe)}, recipe.seed),
+        "generations": _figures(len(raw_texts), raw, recipe.seed),
     }
 
 

@@ -3,7 +3,8 @@
 | Variable | Set by | Read by | Why not an argument |
 |---|---|---|---|
 | SBP_FAULTS, SBP_MAX_RETRIES | `sbp submit` | job.sh and this | job.sh counts the tries of a process that was killed |
-| SBP_COMMAND | the user | job.sh and this | job.sh runs the stage by it; jobs that submit jobs pass it on |
+| SBP_COMMAND | `sbp submit`, or the user | job.sh and this | job.sh runs it; jobs that submit jobs pass it on |
+| OMP_NUM_THREADS | the user, `sbp run`, or job.sh | OpenMP, `tokenization.pieces` | as in any library |
 
 The other SBP_ variables of a job are read by the scripts alone. Our functions pass them on as arguments, in this class.
 """
@@ -33,7 +34,7 @@ class JobEnvironment:
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> JobEnvironment:
-        """Reads it. A number of retries that is none counts as 0."""
+        """Reads it. An invalid number of retries counts as 0."""
         folder, most = variables.get("SBP_FAULTS"), variables.get("SBP_MAX_RETRIES", "")
         return cls(
             variables,

@@ -78,5 +78,5 @@ def publish_run(run: Run, graph: list[Stage], target: Path) -> list[Path]:
     if missing:
         say(f"publish: not finished and left out: {', '.join(missing)}")
     if run.recipe.documents.license is None:
-        say("publish: the recipe names no license of the documents (documents.license): the cards say `unknown`")
+        say("publish: the recipe names no license for the documents (documents.license): the cards say `unknown`")
     return made

@@ -1,7 +1,7 @@
 """A job that failed with a fault is retried, a limited number of times, but not in a crash loop.
 
-`sbp submit` sets SBP_FAULTS and SBP_MAX_RETRIES. A task of a job that ends with a fault, or with an error that nobody
-expected (a CUDA error, a file system that fails), writes it to SBP_FAULTS/JOB.jsonl (JOB_TASK.jsonl in an array) and
+`sbp submit` sets SBP_FAULTS and SBP_MAX_RETRIES. A task of a job that ends with a fault, or with an unexpected
+error (a CUDA error, a file system that fails), writes it to SBP_FAULTS/JOB.jsonl (JOB_TASK.jsonl in an array) and
 exits with RETRY if another try is worthwhile; scripts/job.sh then puts the job back into the queue, so that the jobs
 that depend on it wait. It does the same for a process that was killed, which cannot write anything itself.
 """
@@ -68,7 +68,7 @@ def status_after(fault: Fault, job: JobEnvironment) -> int:
     if len(former) >= most:
         say(f"job {number}: failed {len(former) + 1} times; not retried (slurm.max_retries)")
         return FAULT
-    say(f"job {number}: will be retried, time {len(former) + 1} of at most {most}")
+    say(f"job {number}: will be retried (retry {len(former) + 1} of at most {most})")
     return RETRY
 
 

@@ -1,4 +1,4 @@
-"""What runs inside a job: the batch scripts, their variables, and the words that start ranks with srun."""
+"""What runs inside a job: the batch scripts, their variables, and the srun command that starts the ranks."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ class Embedder:
         if bad.size:
             what = "is zero" if norms[bad[0]] == 0 else "has values that are not finite"
             raise InputError(
-                f"the embedding of {name(int(bad[0]))} {what} ({bad.size} of {len(vectors)} documents are like this); "
+                f"the embedding of {name(int(bad[0]))} {what} ({bad.size} of {len(vectors)} documents are affected); "
                 f"model {self.settings.model}, precision {self.settings.precision}",
                 file=file,
                 key="embedding.precision" if self.settings.precision != "fp32" else "embedding.model",

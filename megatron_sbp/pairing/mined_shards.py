@@ -20,7 +20,8 @@ from megatron_sbp.pairing.field_rules import read_field_rules
 from megatron_sbp.pairing.joint_rules import SHARDS_AT_ONCE
 from megatron_sbp.pairing.neighbors.neighbor_files import read_neighbors
 from megatron_sbp.pairing.neighbors.vectors import Vectors
-from megatron_sbp.pairing.pair_writing import no_pairs, pairs_of, write_pairs
+from megatron_sbp.pairing.no_pairs import no_pairs
+from megatron_sbp.pairing.pair_writing import pairs_of, write_pairs
 from megatron_sbp.pairing.pairs_audit import PairsAudit
 from megatron_sbp.recipe import Pairs
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS

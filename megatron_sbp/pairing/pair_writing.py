@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatron_sbp.base import files
-from megatron_sbp.base.counts import named_counts
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.side_by_side import side_by_side
 from megatron_sbp.documents.ids import take_ids
-from megatron_sbp.overlap.shared_shingles import TokenSpans, shared_fractions
+from megatron_sbp.overlap.shared_shingles import TokenSpans
+from megatron_sbp.pairing.control_pairs import control_pairs
 from megatron_sbp.pairing.copies import find_copies
 from megatron_sbp.pairing.field_rules import FieldRules
 from megatron_sbp.pairing.joint_rules import SHARDS_AT_ONCE, JointRules
-from megatron_sbp.pairing.neighbors.scores import inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
-from megatron_sbp.pairing.pair_rules import apply_rules, joint_rules, plausible, rank_within
-from megatron_sbp.pairing.pairs_audit import REMEMBERED_BELOW_ALPHA, PairsAudit
-from megatron_sbp.pairing.random_control import draw_targets
-from megatron_sbp.pairing.shuffled_control import deal_targets
+from megatron_sbp.pairing.no_pairs import no_pairs
+from megatron_sbp.pairing.pair_rules import apply_rules, joint_rules
+from megatron_sbp.pairing.pairs_audit import PairsAudit
 from megatron_sbp.pairing.target_counts import TargetCounts
 from megatron_sbp.recipe import Pairs
 from megatron_sbp.recipe.sections import CONTROL_RELATIONS
@@ -37,9 +35,6 @@ SCHEMA = pa.schema(
         pa.field("score", pa.float32(), nullable=False),
     ]
 )
-
-_SUGGESTED_PAIRS = 10
-"""A suggested alpha leaves at least this many pairs, if there are that many."""
 
 
 def mine_pairs(
@@ -179,7 +174,9 @@ def pairs_of(
     mined = tuple(column[kept] for column in (candidates.seeds, candidates.targets, candidates.scores))
     judged_later = bool(joint_rules(rules))
     if rules.relation in CONTROL_RELATIONS:
-        pairs = _control(mined, documents=documents, fields=fields, rules=rules, run_seed=run_seed, vectors=vectors)
+        pairs = control_pairs(
+            mined, documents=documents, fields=fields, rules=rules, run_seed=run_seed, vectors=vectors
+        )
         audit.not_drawn += len(mined[0]) - len(pairs["seed"])
     else:
         pairs = dict(zip(_NOTED, (*mined, candidates.shared[kept]), strict=True))
@@ -197,77 +194,3 @@ def _with_ids(pairs: pa.Table, names: pa.ChunkedArray) -> pa.Table:
     columns = dict(zip(pairs.column_names, pairs.columns, strict=True))
     columns |= {f"{end}_id": take_ids(names, columns[end]) for end in ("seed", "target")}
     return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
-
-
-def _control(
-    mined: Sequence[np.ndarray],
-    *,
-    documents: TokenSpans,
-    fields: FieldRules,
-    rules: Pairs,
-    run_seed: int,
-    vectors: Vectors | None,
-) -> dict[str, np.ndarray]:
-    """Unrelated pairs in the order of the file, in the place of mined seeds, targets and scores: all columns of
-    `pairs_of`."""
-    assert vectors is not None, "unrelated pairs need embeddings for their scores"
-    if rules.relation == "shuffled":
-
-        def allowed(seeds: np.ndarray, targets: np.ndarray) -> np.ndarray:
-            shared = shared_fractions(documents, seeds, targets, rules.shingle_tokens)
-            return fields.allow(seeds, targets) & (shared <= rules.max_shared_shingles)
-
-        alike = fields.values[fields.equal][:, mined[0]]
-        dealt = deal_targets(mined[0], mined[1], mined[2], allowed=allowed, run_seed=run_seed, alike=alike)
-        places = np.flatnonzero(dealt >= 0)
-        drawn, targets = mined[0][places], dealt[places]
-    else:
-        seeds, counts = np.unique(mined[0], return_counts=True)
-        drawn, targets = draw_targets(seeds, counts, documents=documents, fields=fields, rules=rules, run_seed=run_seed)
-        places = np.searchsorted(mined[0], drawn) + rank_within(drawn)
-    scores = np.empty(len(drawn), np.float32)
-    if len(drawn):
-        scores = inner_products(vectors.take(drawn), targets[:, None], vectors)[:, 0]
-    order = np.lexsort((targets, -scores, drawn))
-    drawn, targets, places = drawn[order], targets[order], places[order]
-    return {
-        "seed": drawn,
-        "target": targets,
-        "score": scores[order],
-        "shared": shared_fractions(documents, drawn, targets, rules.shingle_tokens),
-        "instead_of_target": mined[1][places],
-        "instead_of_score": mined[2][places],
-    }
-
-
-def no_pairs(audit: PairsAudit, documents: TokenSpans, fields: FieldRules, split: str) -> InputError:
-    """What to change when nothing is left."""
-    rules = audit.rules
-    if audit.largest_score is None:
-        return InputError(f"no pairs: the {split} split has {audit.documents} documents", key=f"documents.{split}")
-    message = (
-        f"no pairs among {audit.documents:,} {split} documents: alpha is {rules.alpha}, the largest score found is "
-        f"{audit.largest_score:.4f} ({named_counts(audit.dropped)})"
-    )
-    survivors = _would_survive(audit.best_below_alpha(), documents, fields, rules)
-    if not survivors:
-        return InputError(f"{message}; the other rules of `pairs` would drop all of them", key="pairs.alpha")
-    score = survivors[min(len(survivors), _SUGGESTED_PAIRS) - 1]
-    alpha = np.ceil(score * 100 - 1.001) / 100  # the next lower hundredth
-    count = sum(value > alpha for value in survivors)
-    more = "at least" if len(audit.best_below_alpha()) == REMEMBERED_BELOW_ALPHA else "about"
-    return InputError(f"{message}; alpha {alpha:.2f} would leave {more} {count:,}", key="pairs.alpha")
-
-
-def _would_survive(
-    best: list[tuple[float, int, int]], documents: TokenSpans, fields: FieldRules, rules: Pairs
-) -> list[float]:
-    """Scores, best first, of those candidates that break no rule but alpha (caps not counted)."""
-    if not best:
-        return []
-    scores, seeds, targets = (np.array(column) for column in zip(*best, strict=True))
-    order = np.argsort(seeds, kind="stable")
-    scores, seeds, targets = scores[order], seeds[order], targets[order]
-    good = plausible(seeds, targets, scores, documents=documents, fields=fields, rules=rules)
-    good &= shared_fractions(documents, seeds, targets, rules.shingle_tokens) <= rules.max_shared_shingles
-    return sorted((float(score) for score in scores[good]), reverse=True)

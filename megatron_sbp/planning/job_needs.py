@@ -23,7 +23,7 @@ class Need:
 _OF_KINDS = {"cpu": Need(4, 16), "gpu": Need(12, 32)}
 _OF_VERBS = {
     "documents": Need(6, 16),  # the step that writes the shards, as many at once as cores and memory allow
-    "tokenizer": Need(1, 32),
+    "tokenizer": Need(1, 16),
     # Their units work on one core: cores beyond it only speed up digests of what is written.
     "judge": Need(4, 16, 2),
     "index-corpus": Need(4, 16, 2),
@@ -33,8 +33,8 @@ _OF_VERBS = {
     "filter": Need(4, 16, 1),
     "tokenize-pairs": Need(4, 16, 4),  # the last step copies all pairs, with a thread per core
     "report": Need(1, 8, 2),
-    "export-arms": Need(4, 32, 4),
-    "export-synthesizer": Need(4, 32, 4),
+    "export-arms": Need(4, 16, 4),  # one tensor in memory at a time, of 0.8 GB in the largest recipe
+    "export-synthesizer": Need(4, 16, 4),
 }
 _GB_PER_RANK = 32
 

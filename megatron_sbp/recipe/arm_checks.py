@@ -76,7 +76,7 @@ def _check_rounds(recipe: Recipe, synthesizer: str) -> None:
     while arm is not None and (writer := recipe.arms[arm].synthetic) is not None:
         if writer in rounds:
             circle = " <- ".join([*rounds, writer])
-            raise recipe.error(_start_key(recipe, synthesizer), f"is a circle of synthesizers: {circle}")
+            raise recipe.error(_start_key(recipe, synthesizer), f"is a cycle of synthesizers: {circle}")
         rounds.append(writer)
         arm = recipe.start_arm_of(writer)
 
@@ -137,7 +137,7 @@ def _check_name(recipe: Recipe, section: str, name: str) -> None:
     if not NAME.fullmatch(name):
         raise recipe.error(
             f"{section}.{name}",
-            "becomes part of file and stage names: it must be 1 to 40 characters out of A-Z a-z 0-9 _ and begin with a "
+            "becomes part of file and stage names: it must be 1 to 40 characters from A-Z a-z 0-9 _ and begin with a "
             f"letter, not {name[:60]!r}",
         )
     if name in TAKEN:

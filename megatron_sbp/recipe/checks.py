@@ -58,7 +58,7 @@ def _check_words(recipe: Recipe) -> None:
     if not NAME.fullmatch(recipe.name):
         raise recipe.error(
             "name",
-            "becomes part of paths and job names: it must be 1 to 100 characters out of A-Z a-z 0-9 . _ - and begin "
+            "becomes part of paths and job names: it must be 1 to 100 characters from A-Z a-z 0-9 . _ - and begin "
             f"with a letter or a digit, not {recipe.name[:120]!r}",
         )
     if not recipe.documents.inputs:

@@ -1,4 +1,4 @@
-"""From a YAML file and overrides to a Recipe."""
+"""Loads a Recipe from a YAML file and overrides."""
 
 from __future__ import annotations
 

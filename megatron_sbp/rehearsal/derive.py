@@ -125,7 +125,7 @@ def _is_ours(file: Path) -> bool:
 
 
 def _questions(draft: Draft, recipe: Recipe, corpus: Corpus) -> Path | None:
-    """The recipe's own questions, where they can be asked about the documents; draws up what replaces them."""
+    """The recipe's own questions, where they can be asked about the documents; otherwise plans made-up ones."""
     file, field = question_file(recipe), recipe.evaluation.question_group_field
     if file is None:
         return None

@@ -16,8 +16,9 @@ from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject, JsonValue
 from megatron_sbp.recipe import Documents, Model, Tokenizer
-from megatron_sbp.rehearsal.corpus import Corpus, write_corpus
+from megatron_sbp.rehearsal.corpus import Corpus
 from megatron_sbp.rehearsal.questions import write_questions
+from megatron_sbp.rehearsal.written_corpus import write_corpus
 
 VERSION = 1
 """Raised when the same plan gives other files."""

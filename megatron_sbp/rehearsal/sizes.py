@@ -1,4 +1,4 @@
-"""The sizes of a rehearsal: small enough for minutes on two cores, large enough that whatever is divided stays divided.
+"""Sizes of a rehearsal: small enough for minutes on two cores, large enough to keep several shards, workers, and ranks.
 
 Several shards, several optimizer steps between evaluations, several epochs over D, several sequences per step.
 """

@@ -17,10 +17,3 @@ def dropped_by_rule(audit: JsonObject | None) -> dict[str, int]:
         if isinstance(entry, int):
             found[str(rule).replace("_", " ")] = entry
     return found
-
-
-def total_dropped(audit: JsonObject | None) -> int | None:
-    """All that was dropped, or None where the audit does not say."""
-    if not audit or "dropped" not in audit:
-        return None
-    return sum(dropped_by_rule(audit).values())

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.model_folder import METRICS
 from megatron_sbp.recipe import Recipe, dump_recipe
 from megatron_sbp.report.examples import EXAMPLES, Example, draw_examples, dropped_examples
 from megatron_sbp.report.filter_opinions import filters_of
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
 from megatron_sbp.training.metrics import read_metrics
-from megatron_sbp.training.model_folder import METRICS
 
 Rows = list[JsonObject]
 """Rows of metrics.jsonl: kind, iteration, tokens, loss."""

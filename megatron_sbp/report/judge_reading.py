@@ -1,4 +1,4 @@
-"""Whether a judge is to be trusted, in words: its agreement with cases whose truth is known."""
+"""Sentences on whether a judge can be trusted: its agreement with cases with known answers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _told(found: JsonObject) -> str:
         return f"none of {found['known']} (no opinion)"
     accuracy, kappa = found["accuracy"], found["kappa"]
     right = round(accuracy["value"] * decided)
-    ends = f"{percent(accuracy['low'])} to {percent(accuracy['high'])}"
-    said = f"{right} of {decided} ({percent(accuracy['value'])}, 95 % interval {ends}; kappa {fixed(kappa['value'], 2)}"
+    ends = f"95\u00a0% interval {percent(accuracy['low'])} to {percent(accuracy['high'])}"
+    said = f"{right} of {decided} ({percent(accuracy['value'])}, {ends}; kappa {fixed(kappa['value'], 2)}"
     said += "" if kappa["value"] is None else f", {fixed(kappa['low'], 2)} to {fixed(kappa['high'], 2)}"
     return f"{said})" + (f", no opinion about {found['no_opinion']}" if found["no_opinion"] else "")

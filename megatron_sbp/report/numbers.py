@@ -1,4 +1,4 @@
-"""Numbers as people read them. None is always an en dash: nothing was measured."""
+"""Formats numbers for people. None is an en dash: not measured."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from megatron_sbp.base.environment import environment
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.model_folder import CONSUMED, STARTED_FROM
 from megatron_sbp.pairing.neighbors.recall_figures import recall_above
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.arms import check_equal_tokens, replicated_figures
@@ -14,7 +15,6 @@ from megatron_sbp.report.comparisons import all_comparisons, gap_figures
 from megatron_sbp.report.harness import harness_figures
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, read_if_present
 from megatron_sbp.report.stage_costs import stage_costs
-from megatron_sbp.training.model_folder import CONSUMED, STARTED_FROM
 
 
 def collect_results(sources: ReportSources, recipe: Recipe) -> JsonObject:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.untyped import JsonValue
-from megatron_sbp.training.model_folder import CONSUMED, METRICS
+from megatron_sbp.checkpoint.model_folder import CONSUMED, METRICS
 
 
 @dataclass(frozen=True)

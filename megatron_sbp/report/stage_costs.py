@@ -8,6 +8,7 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.hugging_face_names import TOKENIZER
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.model_folder import CONSUMED
 from megatron_sbp.planning.plan import make_plan
 from megatron_sbp.planning.stage_flops import (
     WITHOUT_MODEL,
@@ -22,7 +23,6 @@ from megatron_sbp.planning.units import end_of
 from megatron_sbp.planning.vocabulary import vocab_size_of
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.sources import ReportSources, read_if_present
-from megatron_sbp.training.model_folder import CONSUMED
 
 _OPTIONS = 4
 """Continuations of a question, each read after its document's beginning."""

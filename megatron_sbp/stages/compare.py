@@ -1,4 +1,4 @@
-"""The stage `compare`."""
+"""`sbp compare`: similarity of every raw generation to its seed document."""
 
 from __future__ import annotations
 

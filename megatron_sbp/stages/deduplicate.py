@@ -1,4 +1,4 @@
-"""The stage `deduplicate`."""
+"""`sbp deduplicate`: finds the raw generations that repeat an earlier one, exactly or nearly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `documents`."""
+"""`sbp documents`: reads the corpus once, drops duplicates, and writes the splits in shards."""
 
 from __future__ import annotations
 

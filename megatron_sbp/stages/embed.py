@@ -1,4 +1,4 @@
-"""The stage `embed`."""
+"""`sbp embed`: one file of vectors per file of documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages that export trained models."""
+"""`sbp export-MODEL`: exports trained models to Hugging Face checkpoints."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.model_folder import CONSUMED
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.recipe import settings
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import UNIT, Stage
-from megatron_sbp.training.model_folder import CONSUMED
 
 
 def trained_by(model: str) -> str:
@@ -32,7 +32,8 @@ class ExportStage(Stage):
     def __init__(self, name: str, models: tuple[str, ...], trained: str | None = None):
         self.name, self.models, self._trained = name, models, trained
         one = len(models) == 1
-        self.title = f"export {', '.join(models)} as {'a ' if one else ''}Hugging Face checkpoint{'' if one else 's'}"
+        exported = "the synthesizer" if models == ("synthesizer",) else ", ".join(models)
+        self.title = f"export {exported} as {'a ' if one else ''}Hugging Face checkpoint{'' if one else 's'}"
         if trained:
             self.title = f"export the arm {trained} as the {models[0]}"
 

@@ -1,4 +1,4 @@
-"""The stage `filter`."""
+"""`sbp filter`: writes the generations that passed every filter, and the audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `index-corpus`."""
+"""`sbp index-corpus`: indexes the shingles of D, for the filter of texts that copy any document of it."""
 
 from __future__ import annotations
 

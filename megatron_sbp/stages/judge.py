@@ -1,4 +1,4 @@
-"""The stage `judge`."""
+"""`sbp judge`: the verdicts of the filters on single texts, and signatures for finding duplicates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class JudgeStage(Stage):
     """
 
     name = "judge"
-    title = "apply the filters that look at each generation by itself: loops, copies, fragments"
+    title = "apply the filters that look at one generation at a time: loops, copies, fragments"
     sharded = True
 
     def __init__(self) -> None:

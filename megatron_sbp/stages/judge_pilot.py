@@ -1,4 +1,4 @@
-"""The stage `judge-pilot`: how many of the first generations pass, and so how many it takes."""
+"""`sbp judge-pilot`: how many of the first generations pass, and so how many are needed."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ class JudgePilotStage(JudgeStage):
         files.write_json(run.pilot_audit, found)
         say(
             f"{self.name}: {found['passed']:,} of the first {found['generations']:,} generations pass the filters, "
-            f"{kept:.1f} of {written:.1f} tokens a generation"
+            f"{kept:.1f} of {written:.1f} tokens per generation"
         )
         return [run.pilot_audit]

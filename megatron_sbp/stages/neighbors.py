@@ -1,4 +1,4 @@
-"""The stage `neighbors`."""
+"""`sbp neighbors`: every document's nearest neighbors in its split."""
 
 from __future__ import annotations
 

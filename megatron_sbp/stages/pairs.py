@@ -1,4 +1,4 @@
-"""The stage `pairs`."""
+"""`sbp pairs`: applies the rules of `pairs` to the neighbors."""
 
 from __future__ import annotations
 

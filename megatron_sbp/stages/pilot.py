@@ -1,4 +1,4 @@
-"""The stage `pilot`: the first generations, which say how many it takes."""
+"""`sbp pilot`: the first generations, which show how many are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a usual name leads to: into the run folder, a view's work folder, or a scope's own folder."""
+"""What a default name resolves to: into the run folder, a view's work folder, or a scope's own folder."""
 
 from __future__ import annotations
 

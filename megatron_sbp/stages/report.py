@@ -7,12 +7,12 @@ from pathlib import Path
 
 from megatron_sbp.base import files
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.model_folder import CONSUMED, METRICS, STARTED_FROM
 from megatron_sbp.report.sources import ReportSources, SynthesizerSources, Trained
 from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.scopes import replicate_run, suffix, synthesizer_run
 from megatron_sbp.stages.stage import Stage
-from megatron_sbp.training.model_folder import CONSUMED, METRICS, STARTED_FROM
 
 
 class ReportStage(Stage):

@@ -1,4 +1,4 @@
-"""The stage `scan-corpus`."""
+"""`sbp scan-corpus`: overlap of D with the texts that the quality sheet compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `synthesize`."""
+"""`sbp synthesize`: writes raw generations, shard by shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who writes the synthetic text of a run: its synthesizer, or a control."""
+"""What writes a run's synthetic text: its synthesizer, or a control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `task-items`."""
+"""`sbp task-items`: the items of lm-eval's tasks, for the check of contamination."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `tokenize`, and what it shares with `tokenize-synthetic`."""
+"""`sbp tokenize`: tokenizes the documents shard by shard and joins the parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `tokenize-pairs`."""
+"""`sbp tokenize-pairs`: tokens of both documents of every pair, truncated to their limits."""
 
 from __future__ import annotations
 

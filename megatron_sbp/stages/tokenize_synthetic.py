@@ -1,4 +1,4 @@
-"""The stage `tokenize-synthetic`."""
+"""`sbp tokenize-synthetic`: tokenizes the synthetic documents and checks that there are enough tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `tokenizer`."""
+"""`sbp tokenizer`: trains a byte-level BPE on the train split, or adopts a Hugging Face tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sbp train-ARM`: an arm's training."""
+"""`sbp train-ARM`: one arm's training run."""
 
 from __future__ import annotations
 

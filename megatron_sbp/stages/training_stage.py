@@ -14,6 +14,7 @@ from typing import ClassVar
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.checkpoint.model_folder import DATA, METRICS
 from megatron_sbp.checkpoint.start import start_model
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tuning_start import keeps_best
@@ -22,7 +23,6 @@ from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage, Stage
 from megatron_sbp.training.damage import damaged_checkpoint, go_back, last_intact
 from megatron_sbp.training.flags import megatron_arguments
-from megatron_sbp.training.model_folder import DATA, METRICS
 
 
 def arguments_of(run: Run, training: str, samples: int | None = None) -> list[str]:
@@ -145,7 +145,7 @@ class TrainingStage(Stage, ABC):
             advice += "trains again"
         else:
             advice = f"--repair {self.name} goes back to its checkpoint of iteration {intact} and continues from there"
-        raise InputError(f"the training is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
+        raise InputError(f"the training run is damaged: {found[0]}{more}; {advice}", file=run.at(found[0].path))
 
     def _refuse_damage(self, run: Run) -> None:
         found = self.unfinished_damage(run)

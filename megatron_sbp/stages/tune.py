@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.model_folder import STARTED_FROM
 from megatron_sbp.checkpoint.start import needs_preparation, prepare_start, remove_start, start_files
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.tuning_start import start_word
@@ -13,7 +14,6 @@ from megatron_sbp.stages import usual_names as usual
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.training_stage import TrainingStage
 from megatron_sbp.training.fingerprint import tuning_settings
-from megatron_sbp.training.model_folder import STARTED_FROM
 
 
 class TuneStage(TrainingStage):

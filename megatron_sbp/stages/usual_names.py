@@ -6,8 +6,8 @@ from __future__ import annotations
 from megatron_sbp.base.hugging_face_names import CONFIG
 from megatron_sbp.base.hugging_face_names import TOKENIZER as TOKENIZER_JSON
 from megatron_sbp.base.shard_names import JSONL_ZST, NUMBERED
+from megatron_sbp.checkpoint.model_folder import CONSUMED, METRICS
 from megatron_sbp.checkpoint.tracker import METADATA
-from megatron_sbp.training.model_folder import CONSUMED, METRICS
 
 TOKENIZER = "tokenizer"
 TOKENIZER_FILE = f"{TOKENIZER}/{TOKENIZER_JSON}"

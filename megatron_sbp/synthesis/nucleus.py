@@ -1,4 +1,4 @@
-"""Nucleus sampling of one token per row without sorting the vocabulary: the CPU's way of `sampling.sample`."""
+"""Nucleus sampling of one token per row without sorting the vocabulary: the CPU's way of `token_sampling.sample`."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def check_own_tokenizer(checkpoint: Path, tokenizer: TextTokenizer) -> None:
         raise InputError(
             f"the model was trained with a tokenizer of {known['vocab_size']:,} tokens (digest "
             f"{known['digest'][:12]}), but {_named(tokenizer)} has {tokenizer.vocab_size:,} (digest "
-            f"{tokenizer.vocabulary_digest[:12]}): the same ids are other text in it",
+            f"{tokenizer.vocabulary_digest[:12]}): the same ids stand for different text there",
             file=provenance,
             key="tokenizer",
         )

@@ -106,15 +106,14 @@ def open_synthesizer_tokenizer(
     end = end_of_document or own.get("end_of_document") or theirs.eos_token
     if end is None:
         raise InputError(
-            f"'{place}' names no eos token, so that nothing has the role end_of_document, which ends a text; "
-            "--end-of-document TOKEN gives it",
+            f"'{place}' has no eos token to use as end_of_document; name one with --end-of-document TOKEN",
             key="--end-of-document",
         )
     between = own.get("separator") if separator is None else separator
     if between is None:
         raise InputError(
-            f"'{place}' has no {ROLES_FILE}, so that nothing has the role separator, which is between a seed document "
-            "and the text to write; --separator gives it: a special token, or any text",
+            f"'{place}' has no {ROLES_FILE}, so no token is the separator between a seed document and its text; name "
+            "one with --separator: a special token, or any text",
             key="--separator",
         )
     added = {token.content for token in theirs.added_tokens_decoder.values() if token.special}

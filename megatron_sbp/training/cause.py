@@ -1,4 +1,4 @@
-"""Determines why a training failed from the exit status and output of the process that failed first."""
+"""Determines why a training run failed from the exit status and output of the process that failed first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TIMED_OUT = re.compile(r"Timed out waiting \d+ *ms|[Cc]ollective operation timeo
 
 
 NOTABLE = re.compile("|".join([RANK_ENDED.pattern, re.escape(CAUSE), TIMED_OUT.pattern]))
-"""Lines that show why a training failed. Other ranks may write much more output before srun terminates them."""
+"""Lines that show why a training run failed. Other ranks may write much more output before srun terminates them."""
 
 
 def first_end(failed: Rank) -> tuple[str, int, str]:

@@ -1,4 +1,4 @@
-"""Records and checks every sample that a training consumed.
+"""Records and checks every sample that a training run consumed.
 
 Each data-parallel rank appends one row per sample to consumed/RANK.i64, little-endian int64: iteration, source, sample.
 A resumed training first drops the rows after its checkpoint. At the end, the rows of all ranks must match the plan

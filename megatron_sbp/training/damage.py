@@ -1,4 +1,4 @@
-"""Damaged checkpoints of a training: finds the last intact one and rolls back to it."""
+"""Damaged checkpoints of a training run: finds the last intact one and rolls back to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import seals, tracker
-from megatron_sbp.training.model_folder import CONSUMED, DATA, METRICS, STOPPED
+from megatron_sbp.checkpoint.model_folder import CONSUMED, DATA, METRICS, STOPPED
 
 HISTORY = (METRICS, DATA)
 """Files required to resume from any checkpoint."""

@@ -1,4 +1,4 @@
-"""Finalizes a finished training: checks the consumed samples and keeps only the necessary checkpoints."""
+"""Finalizes a finished training run: checks the consumed samples and keeps only the necessary checkpoints."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from megatron_sbp.base import files
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint.model_folder import BLEND_LOCK, CACHE, CONSUMED, COUNTS, DATA, METRICS, PRECISION, STOPPED
 from megatron_sbp.checkpoint.seals import remove_checkpoint
 from megatron_sbp.checkpoint.tracker import checkpoint_folder
 from megatron_sbp.tokenization.indexed import open_lengths
@@ -16,7 +17,6 @@ from megatron_sbp.training import consumption
 from megatron_sbp.training.data.data_file import DataFile
 from megatron_sbp.training.early_stopping import best
 from megatron_sbp.training.metrics import read_metrics
-from megatron_sbp.training.model_folder import BLEND_LOCK, CACHE, CONSUMED, COUNTS, DATA, METRICS, PRECISION, STOPPED
 
 DESCRIPTIONS = (CONSUMED, DATA, BLEND_LOCK, METRICS)
 

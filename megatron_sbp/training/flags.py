@@ -1,4 +1,4 @@
-"""The Megatron command line of every training, computed without side effects for `sbp plan`."""
+"""The Megatron command line of every training run, computed without side effects for `sbp plan`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.model_folder import DATA
 from megatron_sbp.planning import ledger
 from megatron_sbp.planning.recall_points import recall_iterations, save_interval
 from megatron_sbp.recipe import Recipe, Training, Tuning
 from megatron_sbp.recipe.tuning_start import keeps_best, start_word
-from megatron_sbp.training.model_folder import DATA
 
 Flags = JsonObject
 """Megatron flags by name without leading dashes; True for a flag without a value, None or False to omit it."""

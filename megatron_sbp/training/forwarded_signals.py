@@ -1,4 +1,4 @@
-"""Forwards signals from the process that started a training to its ranks."""
+"""Forwards signals from the process that started a training run to its ranks."""
 
 from __future__ import annotations
 

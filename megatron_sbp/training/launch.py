@@ -1,4 +1,4 @@
-"""Starts the ranks of a training, monitors them, and reports their progress and how they ended."""
+"""Starts the ranks of a training run, monitors them, and reports their progress and how they ended."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import held_port, path_elsewhere, python_path, with_path
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.base.stop_file import StopFile
+from megatron_sbp.checkpoint.model_folder import METRICS, STOPPED
 from megatron_sbp.checkpoint.seals import Sealer
 from megatron_sbp.recipe import Launch
 from megatron_sbp.training.cause import NOTABLE, RANK_ENDED, verdict, was_stopped
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.megatron.rank_end import DONE
 from megatron_sbp.training.metrics import last_train_row, read_metrics
-from megatron_sbp.training.model_folder import METRICS, STOPPED
 from megatron_sbp.training.ranks import Rank, Ranks
 from megatron_sbp.training.retention import remove_unneeded
 from megatron_sbp.training.running import only_training

@@ -1,4 +1,4 @@
-"""metrics.jsonl: losses and rates of a training, one row per log interval and per evaluation."""
+"""metrics.jsonl: losses and rates of a training run, one row per log interval and per evaluation."""
 
 from __future__ import annotations
 

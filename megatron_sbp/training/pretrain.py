@@ -1,4 +1,4 @@
-"""The entry point of every training: Megatron's own `pretrain()` with our datasets.
+"""The entry point of every training run: Megatron's own `pretrain()` with our datasets.
 
     python -m megatron_sbp.training.pretrain --sbp-data models/sbp/data.json [Megatron flags]
 
@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING
 from megatron_sbp.base.collector import collect_as_usual, collect_rarely
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.processes import die_with_parent, short_socket_paths
+from megatron_sbp.checkpoint.model_folder import CACHE, STOPPED
 from megatron_sbp.training.megatron import checkpoint_processes, rank_end
 from megatron_sbp.training.megatron.model_builder import choose_builder, model_config
 from megatron_sbp.training.megatron.stop_signals import StopSignals
-from megatron_sbp.training.model_folder import CACHE, STOPPED
 from megatron_sbp.training.rank_flags import add_arguments, flag_missing, machine_flags, process_options
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def process_options(words: list[str]) -> tuple[Namespace, list[str]]:
     """The options of the process among the words of its command line, and the other words, which are Megatron's.
 
     Raises:
-        SystemExit: with 2, for a device that is none.
+        SystemExit: with 2, for an unknown device.
     """
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     _add_process_options(parser)

@@ -1,4 +1,4 @@
-"""Starts the processes of a training, collects their output, and ends them together.
+"""Starts the processes of a training run, collects their output, and ends them together.
 
 Ranks on one machine are started here and not by torchrun: the parent needs their exit statuses in order of arrival,
 their separate outputs, and control over signals.
@@ -225,7 +225,7 @@ class _Log:
         except OSError as error:
             if not self._complained:
                 self._complained = True
-                say(f"{self.path}: the log cannot be written ({error.strerror}); the training continues")
+                say(f"{self.path}: the log cannot be written ({error.strerror}); training continues")
 
     def close(self) -> None:
         if self._descriptor is not None:

@@ -1,4 +1,4 @@
-"""Checks before a training resumes: its precision, its settings, and whether it has already ended."""
+"""Checks before a training run resumes: its precision, its settings, and whether it has already ended."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from megatron_sbp.base.differences import differences
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint.model_folder import METRICS, PRECISION, SETTINGS, STOPPED
 from megatron_sbp.training.early_stopping import END_OF_PLAN, exhausted, reason
 from megatron_sbp.training.metrics import read_metrics
-from megatron_sbp.training.model_folder import METRICS, PRECISION, SETTINGS, STOPPED
 
 
 def check_precision(folder: Path, precision: str) -> None:
@@ -33,7 +33,7 @@ def check_precision(folder: Path, precision: str) -> None:
     began = file.read_text().strip()
     if began != precision and not ended:
         raise InputError(
-            f"this training started in {began}, but the recipe says {precision}; continue with training.precision="
+            f"this training run started in {began}, but the recipe says {precision}; continue with training.precision="
             f"{began}, or move {folder} away to train again",
             file=folder,
             key="training.precision",
@@ -60,8 +60,8 @@ def check_settings(folder: Path, wanted: JsonObject) -> None:
     found = list(differences(files.read_json(file), wanted, only_common=True))
     if found:
         raise InputError(
-            f"this training started with other settings: {'; '.join(found)}. Restore them, or move {folder} away to "
-            "train again",
+            f"this training run started with other settings: {'; '.join(found)}. Restore them, or move {folder} away "
+            "to train again",
             file=folder,
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from megatron_sbp.checkpoint import tracker
+from megatron_sbp.checkpoint.model_folder import METRICS
 from megatron_sbp.checkpoint.seals import remove_checkpoint
 from megatron_sbp.training.early_stopping import best
 from megatron_sbp.training.metrics import read_metrics
-from megatron_sbp.training.model_folder import METRICS
 
 
 def kept(folder: Path, last: int) -> set[int]:

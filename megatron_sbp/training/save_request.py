@@ -1,4 +1,4 @@
-"""File that requests a checkpoint from the trainings of a run without stopping them: `touch RUN/save`."""
+"""File that requests a checkpoint from a run's training jobs without stopping them: `touch RUN/save`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tokens/s, TFLOP/s and MFU of a training."""
+"""tokens/s, TFLOP/s and MFU of a training run."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ import pytest
 
 from megatron_sbp.base import command_line as shared
 from megatron_sbp.base.errors import Fault, InputError
-from megatron_sbp.recipe import Embedding
 
 
 @pytest.mark.parametrize(("error", "status"), [(InputError("bad", file="x.jsonl", line=3), 2), (Fault("broken"), 1)])
@@ -85,15 +84,6 @@ def test_options():
     assert (found.bad_documents, found.device, found.end_of_document) == ("fatal", "auto", None)
     with pytest.raises(SystemExit):
         options.parse_args(["--inputs", "a", "--output", "o", "--tokenizer", "t", "--bad-documents", "ignore"])
-
-
-def test_defaults_of_an_embedding_are_the_recipes():
-    options = shared.parser(None)
-    shared.add_embedding(options, Embedding(), "model")
-    found, wanted = options.parse_args([]), Embedding()
-    assert (found.model, found.max_tokens, found.batch_size, found.precision, found.prompt) == (
-        wanted.model, wanted.max_tokens, wanted.batch_size, wanted.precision, "",
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def findings(device_bytes: int, *words: str) -> list:
 
 def test_the_papers_model_on_large_and_on_small_gpus():
     (large,) = findings(80_000_000_000)
-    assert large.status == "ok" and "4 of 4 trainings fit" in large.text
+    assert large.status == "ok" and "4 of 4 training runs fit" in large.text
     small = findings(24_000_000_000)
     assert [entry.status for entry in small] == ["fail"] * 4
     assert {entry.text.split()[0] for entry in small} == {"train-baseline", "train-sbp", "train-oracle", "tune"}

@@ -48,6 +48,7 @@ def test_results_have_every_figure(whole_run):
     assert set("documents candidates kept dropped recall_at_k".split()) <= results["pairs"].keys()
     quality = "documents tokens dropped repetition duplicate copying similarity_to_seed similarity_random_pairs".split()
     assert set(quality) <= results["synthetic"].keys()
+    assert results["synthetic"]["before_filters"]["similarity_to_seed"] is not None
     assert all("seconds" in stage for stage in results["stages"].values()) and len(results["stages"]) >= 17
     assert results["environment"] and results["recipe"]["name"] == "tiny"
     assert "baseline" in printed and "oracle" in printed and "index.html" in printed

@@ -11,13 +11,15 @@ from support.vllm_environment import HEAD, vllm_server
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation import judge_prompt
+from megatron_sbp.evaluation.agreement import shipped_agreement
 from megatron_sbp.evaluation.judge_endpoint import EndpointJudge, load_endpoint
 from megatron_sbp.evaluation.opinions import Case
 from megatron_sbp.recipe import Documents, Evaluation, JudgeEndpoint, Model
+from megatron_sbp.report.judge_reading import agrees_poorly
 from megatron_sbp.tokenization.bpe import train_bpe
 from megatron_sbp.tokenization.tokenizer import save_tokenizer
 
-pytestmark = [pytest.mark.exhaustive, pytest.mark.vllm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(900)]
 CONTEXT = 4096
 CASES = [Case(f"seed {number}", f"text {number}", {"id": f"syn-{number}"}) for number in range(12)]
 TOO_LONG = Case("seed", "1 2 " * CONTEXT, {"id": "syn-long"})
@@ -61,6 +63,12 @@ def test_every_answer_has_its_form_and_is_kept(base_url, tmp_path):
     again = judge(base_url, tmp_path / "answers")
     assert again.figures(CASES, 1, "test") == found
     assert (again.about()["asked"], again.about()["cached"]) == (0, len(CASES))
+
+
+def test_random_weights_agree_poorly_with_a_known_truth(base_url, tmp_path):
+    found = {"agreement": shipped_agreement(judge(base_url, tmp_path / "answers"))}
+    assert (found["agreement"]["cases"], found["agreement"]["malformed"]) == (60, 0)
+    assert agrees_poorly(found) == ["factual", "relevant"]
 
 
 def test_a_text_that_the_model_cannot_take_is_no_answer(base_url, tmp_path):

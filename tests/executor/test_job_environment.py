@@ -59,3 +59,13 @@ def test_what_a_job_is_told(given, retries):
 def test_outside_of_a_job():
     job = JobEnvironment.of({"SBP_FAULTS": "", "SBP_COMMAND": ""})
     assert (job.faults, job.max_retries, job.command) == (None, 0, None)
+
+
+def test_one_module_reads_the_share_of_cores():
+    """As OpenMP does: `sbp run` and job.sh set it for libraries, too."""
+    found = {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.rglob("*.py")
+        if re.search(r"""(get\(|\[)"OMP_NUM_THREADS""", file.read_text())
+    }
+    assert found == {"tokenization/pieces.py"}

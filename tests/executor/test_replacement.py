@@ -200,6 +200,7 @@ def test_a_replacement_that_such_a_folder_stopped_is_completed_once_it_is_put_ri
     assert (root / "models" / "x" / "weights").read_text() == "other" and not (root / "aside").exists()
 
 
+@pytest.mark.slow
 def test_killed_while_new_outputs_take_their_place(folder, monkeypatch, tmp_path_factory):
     """Stops after every single rename and write of a replacement; the next call completes it."""
     plain = tmp_path_factory.mktemp("plain")

@@ -38,7 +38,7 @@ def test_a_counted_number_of_times(job, capsys):
     found = [status_after(fault(f"rank {n} was killed", 10 * n), JobEnvironment.of(job)) for n in range(4)]
     assert found == [RETRY, RETRY, FAULT, FAULT]
     said = capsys.readouterr().err
-    assert "job 7: will be retried, time 1 of at most 2" in said and "job 7: failed 3 times; not retried" in said
+    assert "job 7: will be retried (retry 1 of at most 2)" in said and "job 7: failed 3 times; not retried" in said
     other = {**job, "SLURM_JOB_ID": "8"}
     assert status_after(fault("rank 0 was killed", 0), JobEnvironment.of(other)) == RETRY
     rows = [json.loads(line) for line in (Path(job["SBP_FAULTS"]) / "7.jsonl").read_text().splitlines()]

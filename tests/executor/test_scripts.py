@@ -181,7 +181,7 @@ def as_a_job(tmp_path: Path, name: str, command: str, tools: dict[str, str], **v
     called with."""
     folder = tmp_path / "bin"
     folder.mkdir(exist_ok=True)
-    for tool in ("bash", "grep", "mkdir", "timeout", "sed", "head", "cat", "sleep", "tail"):
+    for tool in ("bash", "grep", "mkdir", "timeout", "sed", "head", "cat", "sleep", "tail", "date"):
         if not (folder / tool).exists():
             (folder / tool).symlink_to(shutil.which(tool))
     for tool, text in tools.items():
@@ -203,7 +203,7 @@ def test_a_killed_process_is_retried_a_counted_number_of_times(tmp_path):
     assert [done.returncode for done, _ in ends] == [6, 6, 137]
     assert ends[-1][1] == ["scontrol requeue 7"] * 2
     said = ends[0][0].stderr
-    assert "killed (signal 9), probably out of memory" in said and "will be retried, time 1 of at most 2" in said
+    assert "killed (signal 9), probably out of memory" in said and "will be retried (retry 1 of at most 2)" in said
     assert "failed 3 times; not retried" in ends[2][0].stderr
     rows = read_rows(tmp_path / "faults" / "7.jsonl")
     assert [row["node"] for row in rows] == ["n1"] * 3
@@ -214,16 +214,22 @@ def test_a_killed_process_is_retried_a_counted_number_of_times(tmp_path):
     assert done.returncode == 143  # ended by a signal
 
 
-@pytest.mark.parametrize(("left", "killed"), [(17, True), (-5, False), (None, False)])
-def test_a_process_that_does_not_end_near_the_time_limit_is_killed_in_time_to_requeue(tmp_path, left, killed):
-    """-5 seconds: the limit was raised while the job ran. Without a limit from Slurm nothing can be known."""
-    command = "bash -c 'trap \"\" TERM; kill -USR1 $PPID; sleep 4'"
-    limit = {} if left is None else {"SLURM_JOB_END_TIME": str(int(time.time()) + left)}
+@pytest.mark.parametrize(
+    ("left", "at_the_start", "killed"),
+    [(17, None, True), (300, 17, False), (None, 17, True), (None, -5, False), (None, None, False)],
+)
+def test_a_process_that_does_not_end_near_the_time_limit_is_killed_in_time(tmp_path, left, at_the_start, killed):
+    """The time that is left as squeue tells it, or without squeue as Slurm told it at the start of the job; where that
+    has passed the limit was raised since."""
+    command, now = "bash -c 'trap \"\" TERM; kill -USR1 $PPID; sleep 4'", int(time.time())
+    limit = {} if at_the_start is None else {"SLURM_JOB_END_TIME": str(now + at_the_start)}
+    tools = {"scontrol": ""} if left is None else {"scontrol": "", "squeue": f"date -d @{now + left} +%FT%T"}
     begun = time.monotonic()
-    done, calls = as_a_job(tmp_path, "single.sbatch", command, {"scontrol": ""}, SBP_MAX_RETRIES="2", **limit)
+    done, calls = as_a_job(tmp_path, "single.sbatch", command, tools, SBP_MAX_RETRIES="2", **limit)
     assert (time.monotonic() - begun < 3.5) == killed
     assert done.returncode == (137 if killed else 0)
-    assert calls == (["scontrol requeue 7"] if killed else [])
+    asked = [] if left is None else ["squeue --noheader --jobs=7 --format=%e"]
+    assert calls == [*asked, *(["scontrol requeue 7"] if killed else [])]
     assert ("killed before its time limit" in done.stderr) == killed
     assert not (tmp_path / "faults" / "7.jsonl").exists()  # no fault that counts
 

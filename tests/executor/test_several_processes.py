@@ -10,10 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from support import stage_toys as toys
 from support.toy_runs import WORDS, calls, contents, execute, runner
 
 from megatron_sbp.base import files
+
+pytestmark = pytest.mark.slow
 
 
 def start(folder: Path, shard: str, seconds: float, stage: str = "words") -> subprocess.Popen:

@@ -54,6 +54,17 @@ def test_stages_that_use_few_cores_request_few():
     assert found == CORES
 
 
+def test_no_job_requests_more_memory_than_16_gb_and_32_on_a_gpu():
+    """docs/scaling.md: whatever the corpus."""
+    recipe = load_recipe(EXAMPLES / "sbp_6b_1t" / "recipe.yaml")
+    for stage in all_stages(recipe):
+        kind = stage.device_for(Run.of(recipe))
+        if kind != "training":
+            names = [name for name in (kind, stage.asks_like, stage.name) if name]
+            memory = job_request(recipe, kind, names, 1).memory
+            assert memory and int(memory.removesuffix("G")) <= {"cpu": 16, "gpu": 32}[kind], stage.name
+
+
 def test_the_recipe_limits_time_and_cores():
     assert request("slurm.time='2:00:00'").time == "2:00:00" and request("slurm.time=0").time == "04:00:00"
     assert request("slurm.cpus_per_task=1", verb="report").cpus_per_task == 1

@@ -133,7 +133,7 @@ def test_a_start_that_cannot_be(tmp_path):
     with pytest.raises(InputError, match=r"there is no arm 'sbq'; arms: sbp3, sbp2, baseline, sbp") as caught:
         load(tmp_path, ROUNDS.replace("start_arm: sbp}", "start_arm: sbq}"))
     assert caught.value.key == "synthesizers.second.tuning.start_arm" and caught.value.line
-    with pytest.raises(InputError, match=r"is a circle of synthesizers: third <- second <- third"):
+    with pytest.raises(InputError, match=r"is a cycle of synthesizers: third <- second <- third"):
         load(tmp_path, ROUNDS.replace("start_arm: sbp}", "start_arm: sbp3}"))
 
 

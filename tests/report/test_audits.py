@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megatron_sbp.report.audits import dropped_by_rule, total_dropped
+from megatron_sbp.report.audits import dropped_by_rule
 
 
 @pytest.mark.parametrize(
@@ -22,18 +22,3 @@ from megatron_sbp.report.audits import dropped_by_rule, total_dropped
 )
 def test_numbers_of_every_rule(audit, rules):
     assert dropped_by_rule(audit) == rules
-
-
-@pytest.mark.parametrize(
-    ("audit", "total"),
-    [
-        ({"dropped": {"too_short": 3, "bad": {"count": 2}}}, 5),
-        ({"dropped": 7}, 7),
-        ({"dropped": {}}, 0),
-        ({"kept": 9}, None),
-        ({}, None),
-        (None, None),
-    ],
-)
-def test_nothing_dropped_is_not_the_same_as_nothing_said(audit, total):
-    assert total_dropped(audit) == total

@@ -54,8 +54,7 @@ def steps(name: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("name", ["Dockerfile", "megatron-sbp.def"])
+@pytest.mark.parametrize("name", ["Dockerfile", pytest.param("megatron-sbp.def", marks=pytest.mark.exhaustive)])
 def test_the_steps_that_install_the_package_run(tmp_path, name):
     """A new environment that finds this one's packages takes the place of the image. The network is not used: what a
     dependency of setup.py would need is here, and pip builds with the setuptools that is here."""

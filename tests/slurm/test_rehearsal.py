@@ -35,8 +35,7 @@ FEW_CORES |= {
     "deduplicate": 1,
     "filter": 1,
 }
-MEMORY = {"tokenizer": "32G", "report": "8G"}
-MEMORY |= {"export-synthesizer": "32G", "export-arms": "32G"}
+MEMORY = {"report": "8G"}
 
 
 def name_of(file: Path) -> str:

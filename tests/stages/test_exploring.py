@@ -11,8 +11,9 @@ import pytest
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
+from megatron_sbp.pairing.exploration_text import format_exploration
 from megatron_sbp.recipe import Pairs, dump_recipe, load_recipe
-from megatron_sbp.stages.exploring import explore_run, format_exploration
+from megatron_sbp.stages.exploring import explore_run
 from megatron_sbp.stages.run_folder import Run
 
 

@@ -48,3 +48,15 @@ def test_a_replicate_repeats_trainings_and_shares_pairs(tmp_path):
 def test_names_of_stages_are_unique_in_every_example(file):
     names = [stage.name for stage in all_stages(load_recipe(file))]
     assert len(set(names)) == len(names) and names[0] == "documents" and names[-1] == "report"
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_a_verb_is_a_file(file):
+    """Trainings and exports are one file each, whatever the arm or model."""
+    for stage in all_stages(load_recipe(file)):
+        inner = getattr(stage, "stage", stage)
+        verb = stage.name.partition(".")[0]
+        own = (
+            "train" if verb.startswith("train-") else "export" if verb.startswith("export-") else verb.replace("-", "_")
+        )
+        assert type(inner).__module__ == f"megatron_sbp.stages.{own}", stage.name

@@ -13,8 +13,9 @@ from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.overlap.shingles import shingle_hashes
 from megatron_sbp.stages.index_corpus import IndexCorpusStage
 from megatron_sbp.stages.tokenize import TokenizeStage
-from megatron_sbp.stages.tracing import format_trace, trace_document
+from megatron_sbp.stages.tracing import trace_document
 from megatron_sbp.synthesis.corpus_index import open_corpus_index
+from megatron_sbp.synthesis.trace_text import format_trace
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import load_tokenizer
 

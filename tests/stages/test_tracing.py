@@ -15,10 +15,11 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
 from megatron_sbp.stages.run_folder import Run
-from megatron_sbp.stages.tracing import format_trace, trace_document
+from megatron_sbp.stages.tracing import trace_document
 from megatron_sbp.synthesis.generations import generations, named, place_of
 from megatron_sbp.synthesis.judged import PASSED
 from megatron_sbp.synthesis.rule_names import RULES
+from megatron_sbp.synthesis.trace_text import format_trace
 
 
 @pytest.fixture(scope="module")
@@ -167,22 +168,3 @@ def test_the_command(run, rows, capsys):
     assert f"seed document {rows[3]['seed_id']}, row {rows[3]['seed_row']} of D" in capsys.readouterr().out
     assert main(["trace", str(run.root), "nothing"]) == 2
     assert "'nothing': there is no synthetic document with this id; near it: " in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "name, value, limit, drops, told",
-    [
-        ("broken_text", False, "drop", False, "broken text: no (rule: drop)"),
-        ("broken_text", True, "drop", True, "broken text: yes (rule: drop), dropped"),
-        ("too_short", 24, 16, False, "too short: 24 (limit: 16)"),
-        ("unfinished", True, "drop", True, "unfinished: yes (rule: drop), dropped"),
-        ("repetition", 0.25, 0.3, False, "repetition: 0.250 (limit: 0.3)"),
-        ("duplicate", None, "exact", False, "duplicate: none found (rule: exact)"),
-        ("duplicate", 1.0, "near", True, "duplicate: 1.000 (rule: near), dropped"),
-        ("duplicate", None, "near", None, "duplicate: not judged (rule: near)"),
-    ],
-)
-def test_what_a_filter_says(filtered, rows, name, value, limit, drops, told):
-    found = trace_document(filtered, rows[0]["id"])
-    found["filters"]["rules"] = [{"rule": name, "value": value, "limit": limit, "drops": drops}]
-    assert format_trace(found).endswith(f"\n  {told}")

@@ -59,7 +59,7 @@ OWNED = {
     r"\.jsonl\.zst$|^\[0-9\]\*": "base/shard_names.py",
     r"^provenance\.json$": "checkpoint/hugging_face_folder.py",
     r"^metadata\.json$": "checkpoint/tracker.py",
-    r"^stopped\.txt$|^metrics\.jsonl$|^(consumed|data|start|blend\.lock)\.json$": "training/model_folder.py",
+    r"^stopped\.txt$|^metrics\.jsonl$|^(consumed|data|start|blend\.lock)\.json$": "checkpoint/model_folder.py",
 }
 """Names of files that several modules read or write, and the module that spells each."""
 OTHERS = {"sentence_bert_config.json"}

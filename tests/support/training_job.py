@@ -79,12 +79,30 @@ def in_the_middle(training: TrainedRun, job: str, log: Path, step: int) -> None:
         time.sleep(0.05)
 
 
-def second_rank(training: TrainedRun) -> psutil.Process:
-    def is_second(process: psutil.Process) -> bool:
-        return process.environ().get("RANK") == "1" and "python" in process.name() and bool(process.children())
+def held(training: TrainedRun, job: str, log: Path, step: int) -> psutil.Process:
+    """Waits until the job has trained beyond a step, and suspends the second rank, for which the other then waits."""
+    found: list[psutil.Process] = []
+    deadline = time.monotonic() + 300
+    while not found or training.iteration() < step:
+        assert time.monotonic() < deadline and state(job) in ("PENDING", "CONFIGURING", "RUNNING"), log.read_text()
+        found = found or _second_rank(training)
+    found[0].suspend()
+    return found[0]
 
-    [found] = processes(training.run, is_second)
+
+def second_rank(training: TrainedRun) -> psutil.Process:
+    """The process of the second rank of a training that has begun."""
+    [found] = _second_rank(training)
     return found
+
+
+def _second_rank(training: TrainedRun) -> list[psutil.Process]:
+    def is_second(process: psutil.Process) -> bool:
+        # Its loader workers have no children.
+        trains = "megatron_sbp.training.pretrain" in process.cmdline() and bool(process.children())
+        return trains and process.environ().get("RANK") == "1" and "python" in process.name()
+
+    return processes(training.run, is_second)
 
 
 def ended(training: TrainedRun, job: str, log: Path, fault: float, bound: float = BOUND) -> str:

@@ -9,7 +9,11 @@ from megatron_sbp.synthesis.rule_names import FURTHER_RULES, RULES, TOKEN_RULES,
 
 
 def test_verdicts_of_earlier_versions_stay_right():
-    assert VERDICTS[:6] == ("broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate")
+    """New ones follow; none of these moves."""
+    assert VERDICTS[:12] == (
+        "broken_text", "too_short", "unfinished", "repetition", "copying", "duplicate",
+        "corpus_copying", "contaminated", "predicate", "similarity", "token_repetition", "periodic_tail",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_bad_input_is_named(export, tmp_path):
         with pytest.raises(InputError, match="no document"):
             synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
     (export / "roles.json").unlink()
-    with pytest.raises(InputError, match=r"has no roles.json, so that nothing has the role separator"):
+    with pytest.raises(InputError, match=r"has no roles.json, so no token is the separator"):
         synthesize(export, [str(seeds)], tmp_path / "out.jsonl.zst", **lengths)
 
 
@@ -198,7 +198,7 @@ def test_a_model_that_lacks_a_role_names_the_option(tmp_path):
         assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
         return done.stderr
 
-    assert "'--end-of-document': 'model' names no eos token" in refused("--separator", "<sep>")
+    assert "'--end-of-document': 'model' has no eos token" in refused("--separator", "<sep>")
     assert "'model' has no token '<eod>'" in refused("--separator", "<sep>", "--end-of-document", "<eod>")
     assert "'--separator': 'model' has no roles.json" in refused("--end-of-document", "</s>")
     assert "'--separator': is empty" in refused("--end-of-document", "</s>", "--separator", "")

@@ -70,7 +70,7 @@ def test_the_precision_of_an_unfinished_training_is_kept(tmp_path):
     fill(tmp_path, [5], {})
     check_precision(tmp_path, "fp32")
     with pytest.raises(
-        InputError, match=r"'training\.precision': this training started in fp32, but the recipe says bf16"
+        InputError, match=r"'training\.precision': this training run started in fp32, but the recipe says bf16"
     ):
         check_precision(tmp_path, "bf16")
     (tmp_path / "stopped.txt").touch()

@@ -6,7 +6,7 @@
 #   SBP_SETUP             shell lines that run first: modules, virtual environment, NCCL variables
 #   SBP_COMMAND           what runs a stage, in words quoted for a shell (default: .venv of the clone, else
 #                         `python -m megatron_sbp`)
-#   SBP_OUTSIDE_COMMAND   the same outside of the container, where a training is launched (default: SBP_COMMAND)
+#   SBP_OUTSIDE_COMMAND   the same outside of the container, where training runs are launched (default: SBP_COMMAND)
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
 #   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed with a fault is retried (default: never), and the
 #                         folder where its faults are recorded
@@ -67,9 +67,11 @@ note_limit() {
 # into the queue.
 #   end_in_time PID
 end_in_time() {
-  local left=$((${SLURM_JOB_END_TIME:-0} - EPOCHSECONDS - 15))
-  # Slurm does not tell the end, or the limit was raised while the job ran.
-  if [ "$left" -le 0 ]; then return; fi
+  local end left
+  end=$(SLURM_TIME_FORMAT=standard timeout 60 squeue --noheader --jobs="$this_job" --format=%e 2>/dev/null) &&
+    end=$(date -d "$end" +%s 2>/dev/null) || end=${SLURM_JOB_END_TIME:-0} # of Slurm 23.02 and later; as it was at the start
+  left=$((end - EPOCHSECONDS - 15))
+  if [ "$left" -le 0 ]; then return; fi # Slurm does not tell, or the limit was raised
   if timeout "$left" tail --pid="$1" -f /dev/null; then return; fi
   echo "job $SLURM_JOB_ID: has not ended as it was asked to; killed before its time limit" >&2
   kill -KILL "$1" || true
@@ -110,7 +112,7 @@ note_kill() {
   if [ "${tries:-0}" -ge "$SBP_MAX_RETRIES" ]; then
     echo "job $SLURM_JOB_ID: failed $((tries + 1)) times; not retried (slurm.max_retries)" >&2
   else
-    echo "job $SLURM_JOB_ID: will be retried, time $((${tries:-0} + 1)) of at most $SBP_MAX_RETRIES" >&2
+    echo "job $SLURM_JOB_ID: will be retried (retry $((${tries:-0} + 1)) of at most $SBP_MAX_RETRIES)" >&2
     status=6
   fi
 }

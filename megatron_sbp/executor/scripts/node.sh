@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One node of a training under srun, for sites that want one task per node: torchrun starts its ranks, or with --ft ft_launcher of
-# nvidia-resiliency-ext, which also watches whether they make progress.
+# One node of a training run under srun, for sites that want one task per node: torchrun starts its ranks, or with --ft
+# ft_launcher of nvidia-resiliency-ext, which also watches whether they make progress.
 #
 #   srun --nodes=2 --ntasks-per-node=1 bash megatron_sbp/executor/scripts/node.sh [--ft OPTIONS --] 8 python -m megatron_sbp.training.pretrain [Megatron flags]
 set -euo pipefail

@@ -32,7 +32,7 @@ def load_scann() -> ModuleType:
             from scann.scann_ops.py import scann_ops_pybind
     except ImportError as error:
         raise InputError(
-            f"ScaNN cannot be imported ({error}); there are wheels for x86-64 Linux only (`pip install scann`). "
+            f"ScaNN cannot be imported ({error}); it has wheels for Linux on x86-64 and aarch64 (`pip install scann`). "
             "neighbors.engine: exact needs no additional package",
             key="neighbors.engine",
         ) from error

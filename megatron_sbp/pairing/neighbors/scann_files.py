@@ -84,7 +84,7 @@ def is_built(folder: Path, plan: ScannPlan, vectors: Vectors) -> bool:
     except (FileNotFoundError, NotADirectoryError, InputError, KeyError, TypeError, AttributeError):
         return False
     if intact and not _has_vectors(folder / _VECTORS, vectors):
-        say(f"neighbors: {folder} is an index of other vectors; building it anew")
+        say(f"neighbors: {folder} is an index of other vectors; rebuilding it")
         return False
     return intact
 

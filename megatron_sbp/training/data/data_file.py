@@ -18,7 +18,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.differences import differences
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.training.model_folder import BLEND_LOCK
+from megatron_sbp.checkpoint.model_folder import BLEND_LOCK
 
 _CHOICES = {"kind": ("documents", "pairs"), "epochs": ("strict", "joint"), "order": ("mixed", "listed")}
 UNIT_NOTE = "weights are samples: training sequences of sequence_length tokens"
@@ -118,7 +118,7 @@ def lock(path: Path, resumed: bool) -> JsonObject:
         found = list(differences(_compared(files.read_json(file)), _compared(present)))
         if found:
             raise InputError(
-                "this training started with other data, and continuing would repeat or skip some of it: "
+                "this training run started with other data, and continuing would repeat or skip some of it: "
                 + "; ".join(found)
                 + f". Restore the data, or move {path.parent} away to train again",
                 file=file,

@@ -15,6 +15,7 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.utils import Split
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.checkpoint.model_folder import CACHE
 from megatron_sbp.tokenization.indexed import open_lengths
 from megatron_sbp.training.data.blended_dataset import Blend
 from megatron_sbp.training.data.data_file import DataFile, Source
@@ -22,7 +23,6 @@ from megatron_sbp.training.data.document_dataset import DocumentDataset, JointDa
 from megatron_sbp.training.data.held_out import HeldOut
 from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.pair_dataset import PairDataset
-from megatron_sbp.training.model_folder import CACHE
 
 
 def build_train(path: Path, tokenizer: object, cache: Path | None = None) -> BlendedDataset:

@@ -62,7 +62,7 @@ def parse_once(words: Iterable[str]) -> dict[Path, int]:
     """What --once options say, each PREFIX or PREFIX:SAMPLES: samples by prefix, 0 for all.
 
     Raises:
-        InputError: samples that are no positive number, or a prefix that is named twice.
+        InputError: samples that are not a positive number, or a prefix that is named twice.
     """
     once: dict[Path, int] = {}
     for word in words:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
+from megatron_sbp.checkpoint.model_folder import CACHE, DATA
 from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.tokenization.indexed import open_lengths
@@ -16,7 +17,6 @@ from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.packing import shared_packing
 from megatron_sbp.training.data.pair_lengths import pair_lengths
 from megatron_sbp.training.flags import evaluation_batches
-from megatron_sbp.training.model_folder import CACHE, DATA
 
 
 def write_data_file(

@@ -13,12 +13,12 @@ import numpy as np
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.progress import say
+from megatron_sbp.checkpoint.model_folder import CACHE
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.training.data.data_file import DataFile, Source
 from megatron_sbp.training.data.megatron_blend_file import blend
 from megatron_sbp.training.data.planned import packed_samples
-from megatron_sbp.training.model_folder import CACHE
 
 type Kind = Literal["documents", "pairs"]
 
@@ -141,7 +141,8 @@ def _check_dataset(prefix: Path, kind: Kind, tokenizer: TextTokenizer) -> None:
     highest = int(dataset.tokens[:_LOOKED_AT].max(initial=0))
     if highest >= tokenizer.vocab_size:
         raise InputError(
-            f"has the token id {highest:,}, but the tokenizer {tokenizer.vocab_size:,} entries: another one made it",
+            f"has the token id {highest:,}, but the tokenizer has {tokenizer.vocab_size:,} entries: the dataset was "
+            "made with another tokenizer",
             file=prefix,
         )
     if kind == "documents" and len(dataset):

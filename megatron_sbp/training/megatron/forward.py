@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from megatron_sbp.checkpoint.model_folder import CACHE
 from megatron_sbp.training.data.data_file import DataFile
 from megatron_sbp.training.megatron import state
 from megatron_sbp.training.megatron.attention import cumulative_lengths
-from megatron_sbp.training.model_folder import CACHE
 from megatron_sbp.training.source_losses import SourceLosses
 
 if TYPE_CHECKING:

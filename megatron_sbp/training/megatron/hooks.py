@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from megatron_sbp.checkpoint.model_folder import COUNTS, METRICS, STOPPED
 from megatron_sbp.training import consumption
 from megatron_sbp.training.early_stopping import exhausted, reason
 from megatron_sbp.training.megatron import state
@@ -17,7 +18,6 @@ from megatron_sbp.training.megatron.banner import StartupBanner
 from megatron_sbp.training.megatron.forward import PretrainCallbacks
 from megatron_sbp.training.megatron.stop_signals import StopSignals
 from megatron_sbp.training.metrics import Metrics, read_metrics
-from megatron_sbp.training.model_folder import COUNTS, METRICS, STOPPED
 from megatron_sbp.training.save_request import SaveRequest
 from megatron_sbp.training.throughput import rates
 

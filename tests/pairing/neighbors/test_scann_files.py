@@ -104,7 +104,7 @@ def test_an_index_of_another_run_is_named_and_not_taken(scann, vectors, tmp_path
     other = save_vectors([rows[:120], others[120:]])
     capsys.readouterr()
     assert not scann_files.is_built(folder, made_plan(), other)
-    assert f"{folder} is an index of other vectors; building it anew" in capsys.readouterr().err
+    assert f"{folder} is an index of other vectors; rebuilding it" in capsys.readouterr().err
 
 
 def test_what_is_logged_is_shown_only_when_something_goes_wrong(capfd):

@@ -20,8 +20,15 @@ MODULES = (
 )
 """Modules that are, or read, global state."""
 
-NAMES = ("get_args", "get_num_microbatches", "get_timers", "parse_and_validate_args", "use_mpu_process_groups")
+NAMES = (
+    "get_adlr_autoresume", "get_args", "get_num_microbatches", "get_one_logger", "get_signal_handler",
+    "get_tensorboard_writer", "get_timers", "get_tokenizer", "get_wandb_writer", "parse_and_validate_args",
+    "use_mpu_process_groups",
+)  # fmt: skip
 """The same by functions that Megatron offers in other places, too."""
+
+UNMISTAKABLE = ("get_num_microbatches", "get_timers", "parse_and_validate_args", "use_mpu_process_groups")
+"""Those that nothing else has."""
 
 
 def readings(source: str) -> Iterator[str]:
@@ -33,7 +40,11 @@ def readings(source: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             imported = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Attribute):
-            imported = [f"megatron.{node.attr}"] if node.attr in NAMES and node.attr != "get_args" else []
+            whole = ast.unparse(node)
+            if whole in MODULES or (whole.startswith("megatron.") and node.attr in NAMES):
+                imported = [whole]
+            else:  # `typing.get_args`, `self.get_tokenizer`
+                imported = [f"megatron.{node.attr}"] if node.attr in UNMISTAKABLE else []
         else:
             continue
         for name in imported:
@@ -66,6 +77,9 @@ def test_state_is_read_in_one_place():
         "from megatron.training import get_args",
         "from megatron.core.num_microbatches_calculator import get_num_microbatches",
         "groups = ProcessGroupCollection.use_mpu_process_groups()",
+        "from megatron.training import get_tokenizer",
+        "megatron.training.get_args()",
+        "megatron.core.parallel_state.get_data_parallel_rank()",
     ],
 )
 def test_a_reading_is_found(line):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from megatron_sbp.training import model_folder
+from megatron_sbp.checkpoint import model_folder
 
 
 def test_names_are_those_of_run_folders_of_earlier_versions():
