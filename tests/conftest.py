@@ -40,8 +40,8 @@ LONG = (
 )  # fmt: skip
 """Files that take 15 seconds to 3 minutes. They come first, so that at the end no worker of xdist waits for another.
 
-Those that mostly wait (for Slurm, for the end of a process, for a time-out) alternate with those whose trainings fill
-both cores. The others of end_to_end/ need the run that test_whole_run.py makes first."""
+Those that mostly wait (for Slurm, for the end of a process, for a time-out) alternate with those whose training runs
+fill both cores. The others of end_to_end/ need the run that test_whole_run.py makes first."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

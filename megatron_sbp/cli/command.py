@@ -1,7 +1,7 @@
 """The `sbp` command: from its arguments to its exit status.
 
-Exit statuses are listed in docs/exit_status.md: 0 done; 1 a fault; 2 wrong input or a full disk; 3 a training saved a
-checkpoint and should be started again.
+Exit statuses are listed in docs/exit_status.md: 0 done; 1 a fault; 2 wrong input or a full disk; 3 a training run saved
+a checkpoint and should be started again.
 """
 
 from __future__ import annotations
