@@ -36,7 +36,7 @@ LONG = (
     "training/megatron/test_model_builder.py", "tokenization/test_indexed.py", "base/test_hub.py",
     "stages/test_extending.py", "tools/test_own_pipeline.py",
     "training/megatron/test_cpu.py", "training/megatron/test_rank_end.py", "stages/test_pilot.py",
-    "checkpoint/test_start.py", "rehearsal/test_rehearse.py", "executor/test_replacement.py",
+    "checkpoint/test_initial_weights.py", "rehearsal/test_rehearse.py", "executor/test_replacement.py",
 )  # fmt: skip
 """Files that take 15 seconds to 3 minutes. They come first, so that at the end no worker of xdist waits for another.
 

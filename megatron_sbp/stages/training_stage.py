@@ -14,7 +14,7 @@ from typing import ClassVar
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
-from megatron_sbp.checkpoint.start import start_model
+from megatron_sbp.checkpoint.initial_weights import start_model
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tuning_start import keeps_best
 from megatron_sbp.stages import usual_names as usual
