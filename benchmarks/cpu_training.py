@@ -26,7 +26,7 @@ from megatron_sbp.stages.run_folder import Run
 
 
 def ours(run: Run, threads: int, ranks: int, folder: Path) -> Log:
-    """A training as a stage starts it."""
+    """A training run as a stage starts it."""
     log = folder / "ours.txt"
     return finish(start(words_of(run, "baseline"), "cpu", threads, log, ranks=ranks), log, 1200)
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="examples/people/recipe.yaml", help="below the repository")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=60, help="of every training")
+    parser.add_argument("--steps", type=int, default=60, help="of every training run")
     parser.add_argument("--warm-up", type=int, default=20, help="steps that do not count")
     parser.add_argument("--vocabulary", type=int, default=1100)
     options = parser.parse_args()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How much of one GPU real trainings use: three models in bf16 at 4,096 tokens, with and without Transformer Engine.
+"""How much of one GPU real training uses: three models in bf16 at 4,096 tokens, with and without Transformer Engine.
 
     python benchmarks/gpu_ladder.py                     # one CUDA device, meant for ten minutes
     python benchmarks/gpu_ladder.py --device cpu        # a rehearsal with tiny sizes: its figures mean nothing
@@ -107,7 +107,7 @@ def recipe_for(rung: Rung, layers: int, steps: int, tiny: bool) -> Recipe:
 
 
 def estimate(recipe: Recipe, fused: bool) -> int:
-    """Bytes that a training of the recipe should need; without fused optimizer, torch's AdamW holds one copy more."""
+    """Planned bytes of a training run of the recipe; without fused optimizer, torch's AdamW holds one copy more."""
     memory = cost.memory(recipe.model, recipe.training, recipe.launch, VOCABULARY, distributed_optimizer=True)
     return memory.total + (0 if fused else 4 * memory.parameters) + 2 * 2**30
 
@@ -146,7 +146,7 @@ def climb(rung: Rung, layers: int, engine: str, options: argparse.Namespace, pea
 
 
 def row(rung: Rung, recipe: Recipe, engine: str, *, log: Log, warm_up: int, peaks: list[float | None]) -> str:
-    """A finished training as a row of the table."""
+    """A finished training run as a row of the table."""
     model, training = recipe.model, recipe.training
     vocabulary = cost.padded_vocab_size(model, training.megatron["vocab-size"])
     seconds = log.median(warm_up)
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--peak", type=float, help="dense bf16 TFLOP/s of the data sheet")
     parser.add_argument("--ceiling-seconds", type=float, default=3.0, help="of every product")
     parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one training")
+    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one training run")
     parser.add_argument("--budget", type=float, default=540.0, help="seconds after which no further training begins")
     options = parser.parse_args()
     import torch

@@ -220,7 +220,7 @@ def change_epoch(prefix: Path, samples: int, length: int, folder: Path) -> Work:
         for epoch in range(1, min(5, dataset.epochs.epoch_of(samples))):
             first = dataset.epochs.first_sample(epoch)
             dataset[first - 2]
-            # As in a training, where an epoch takes longer than making the next; small ones are not kept on disk.
+            # As in a training run, where an epoch takes longer than making the next; small ones are not kept on disk.
             if epoch % 2 == 0 and dataset._cache is not None:
                 while not dataset._cache.path(*dataset._request(epoch)[:2]).exists():
                     time.sleep(0.1)

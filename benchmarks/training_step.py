@@ -14,8 +14,8 @@ from their own mean is the noise.
 
 Packed pairs also pay for a mask that keeps attention inside a pair. So they run once more with that mask left out,
 which is not what training does: what is left over the peer is our loader and bookkeeping, the rest is the attention.
-A training that waits at the gate lets its loaders run ahead, as they do anyway where a step takes longer than its data:
-the last column is how long a step waited for them.
+A training run that waits at the gate lets its loaders run ahead, as they do anyway where a step takes longer than its
+data: the last column is how long a step waited for them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any
 
 
 class Gate:
-    """Holds the training before every step until the benchmark says go; then reports what the last one took.
+    """Holds the training run before every step until the benchmark says go; then reports what the last one took.
 
     An iteration is everything from one gate to the next: the step, its log, our records. Seconds: by the clock, of this
     process's CPU time with all its threads, and waiting for micro-batches.

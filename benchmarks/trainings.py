@@ -1,4 +1,4 @@
-"""What the training benchmarks share: made-up tokens, the command line of a real training, and Megatron's own log.
+"""What the training benchmarks share: made-up tokens, the command line of a real training run, and Megatron's own log.
 
 Random ids cost a training step what real text costs: the same products, the same loss. No tokenizer is needed for them,
 so Megatron's NullTokenizer stands in.
@@ -32,7 +32,7 @@ MEAN_TOKENS = 828
 
 
 class TrainingFailed(Exception):
-    """A training that ended with an error; carries the end of what it said."""
+    """A training run that ended with an error; carries the end of what it said."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Log:
 
     @staticmethod
     def of(text: str) -> Log:
-        """Reads the lines of a training with --log-interval 1, --log-throughput and --log-memory-interval."""
+        """Reads the lines of a training run with --log-interval 1, --log-throughput and --log-memory-interval."""
         seconds = [float(value) / 1000 for value in re.findall(r"elapsed time per iteration \(ms\): ([\d.]+)", text)]
         tflops = [float(value) for value in re.findall(r"throughput per GPU \(TFLOP/s/GPU\): ([\d.]+)", text)]
         peaks = [float(value) for value in re.findall(r"max allocated: ([\d.]+)", text)]
@@ -112,7 +112,7 @@ def write_tokens(prefix: Path, sequences: list[list[int]], vocabulary: int, seed
 
 
 def write_data(run: Run, training: str, tokens: int, vocabulary: int) -> None:
-    """Tokens and the data file of a training, in the folders of `run`.
+    """Tokens and the data file of a training run, in the folders of `run`.
 
     Args:
         run: of `recipe_of`.
@@ -162,7 +162,7 @@ def words_of(run: Run, training: str) -> list[str]:
 def start(
     words: list[str], device: str, threads: int, log: Path, *, program: Sequence[str] = (), ranks: int = 1
 ) -> subprocess.Popen[bytes]:
-    """Starts a training by torchrun, as users do; `finish` waits for it.
+    """Starts a training run by torchrun, as users do; `finish` waits for it.
 
     Args:
         words: Megatron's flags.
@@ -188,7 +188,7 @@ def start(
 
 
 def finish(process: subprocess.Popen[bytes], log: Path, timeout: float) -> Log:
-    """Waits for a training.
+    """Waits for a training run.
 
     Raises:
         TrainingFailed: it ended with an error, or takes longer than `timeout` seconds and was ended.
@@ -206,7 +206,7 @@ def finish(process: subprocess.Popen[bytes], log: Path, timeout: float) -> Log:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a training with all its processes."""
+    """Ends a training run with all its processes."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             os.killpg(process.pid, number)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Seeded sequences of faults against a training as a job of a real Slurm, which it starts on this machine (root; Debian's
+# Seeded sequences of faults against a training run as a job of a real Slurm, which it starts on this machine (root; Debian's
 # slurm-wlm and munge): kills, signals, requeues, a node down, a silent controller, damaged checkpoints, a full disk
 # (tests/support/job_chaos.py). Prints a line per sequence and the totals; failed sequences stay.
 #

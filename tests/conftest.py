@@ -36,12 +36,12 @@ LONG = (
     "training/megatron/test_model_builder.py", "tokenization/test_indexed.py", "base/test_hub.py",
     "stages/test_extending.py", "tools/test_own_pipeline.py",
     "training/megatron/test_cpu.py", "training/megatron/test_rank_end.py", "stages/test_pilot.py",
-    "checkpoint/test_start.py", "rehearsal/test_rehearse.py", "executor/test_replacement.py",
+    "checkpoint/test_initial_weights.py", "rehearsal/test_rehearse.py", "executor/test_replacement.py",
 )  # fmt: skip
 """Files that take 15 seconds to 3 minutes. They come first, so that at the end no worker of xdist waits for another.
 
-Those that mostly wait (for Slurm, for the end of a process, for a time-out) alternate with those whose trainings fill
-both cores. The others of end_to_end/ need the run that test_whole_run.py makes first."""
+Those that mostly wait (for Slurm, for the end of a process, for a time-out) alternate with those whose training runs
+fill both cores. The others of end_to_end/ need the run that test_whole_run.py makes first."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -25,7 +25,7 @@ NAMED_AFTER_WHAT_THEY_SERVE = {"stages", "doctor", "sections"}
 recipe/sections/ has the settings of a package."""
 
 COMPLETED_BY_THEIR_PACKAGE = {
-    "audit", "contamination", "corpus", "corpus_index", "cutting", "harness", "hugging_face", "judging", "names",
+    "audit", "contamination", "corpus", "corpus_index", "harness", "hugging_face", "judging", "names",
     "numbers", "quality", "questions", "reading", "recall", "state", "text", "time_limit", "vocabulary",
 }  # fmt: skip
 """`planning/numbers.py` and `report/numbers.py`: the same done to, or said of, what the package is about."""

@@ -38,7 +38,7 @@ def main() -> None:
             parser.error(f"--{name.replace('_', '-')} must be between 1 and {LARGEST:,}, not {getattr(options, name)}")
     from megatron_sbp.checkpoint.hugging_face_config import read_config
     from megatron_sbp.checkpoint.hugging_face_import import import_checkpoint
-    from megatron_sbp.checkpoint.start import check_tokenizer
+    from megatron_sbp.checkpoint.initial_weights import check_tokenizer
     from megatron_sbp.tokenization.hugging_face import open_tokenizer
 
     with command_line.errors_reported(options):

@@ -21,7 +21,7 @@ from megatron_sbp.checkpoint.tracker import checkpoint_folder
 EVERY_SECONDS = 1.0
 
 LAST_SECONDS = 20.0
-"""How long the end of a training waits for a seal that is being written: a job at its time limit has minutes, and a
+"""How long the end of a training run waits for a seal that is being written: a job at its time limit has minutes, and a
 checkpoint may be hundreds of gigabytes."""
 
 
@@ -29,7 +29,7 @@ def seal(folder: Path, iteration: int, given_up: Callable[[], bool] = lambda: Fa
     """Reads a complete checkpoint and writes its seal, unless it has one or was removed; returns whether it wrote one.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         iteration: of the checkpoint.
         given_up: called before every file; once it returns true, nothing is written.
     """
@@ -49,7 +49,7 @@ def forget_later(folder: Path) -> None:
     """Removes the seals of checkpoints after the one that the tracker names: they will be written again.
 
     Args:
-        folder: of a training that is about to start.
+        folder: of a training run that is about to start.
     """
     last = tracker.peek(folder) or 0
     for file in (folder / "seals").glob("*.json"):
@@ -77,7 +77,7 @@ def remove_checkpoint(folder: Path, iteration: int) -> None:
     Another thread may be removing the same one: the end of a training run waits for its `Sealer` only so long.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         iteration: of the checkpoint.
 
     Raises:
@@ -90,7 +90,7 @@ def remove_checkpoint(folder: Path, iteration: int) -> None:
 
 
 class Sealer:
-    """Seals checkpoints in a thread as they become complete. Use as a context manager around a training.
+    """Seals checkpoints in a thread as they become complete. Use as a context manager around a training run.
 
     Args:
         folder: models/NAME of the run.

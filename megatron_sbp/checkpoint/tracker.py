@@ -1,4 +1,4 @@
-"""latest_checkpointed_iteration.txt: which checkpoint a training continues from, and the repair of a truncated file.
+"""latest_checkpointed_iteration.txt: which checkpoint a training run continues from; repair of a truncated file.
 
 Megatron completes a checkpoint with its metadata.json and then overwrites the tracker in place. A kill between the two
 leaves the tracker at the previous checkpoint, which is correct; a kill during the second leaves it empty, and Megatron
@@ -61,7 +61,7 @@ def peek(folder: Path) -> int | None:
 
 
 def checkpoint_folder(folder: Path, iteration: int) -> Path:
-    """The folder of one checkpoint of a training."""
+    """The folder of one checkpoint of a training run."""
     return folder / f"iter_{iteration:07d}"
 
 

@@ -17,7 +17,7 @@ REMEDY = "launch.distributed_optimizer, launch.tensor_parallel, or a smaller mic
 
 
 def check_memory(subject: Subject) -> Iterator[Finding]:
-    """The planned memory of a rank of every training, against the smallest device."""
+    """The planned memory of a rank of every training run, against the smallest device."""
     if subject.recipe is None or not subject.wants_gpu:
         return
     try:
@@ -29,7 +29,7 @@ def check_memory(subject: Subject) -> Iterator[Finding]:
 
 
 def fits(trainings: dict[str, JsonObject], device_bytes: int) -> Iterator[Finding]:
-    """A finding about the trainings that fit, and one about each that does not.
+    """A finding about the training runs that fit, and one about each that does not.
 
     Args:
         trainings: bytes of a rank as the plan has them, in `total`, by the name of the stage.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hub import cached, cached_snapshot, offline
-from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.checkpoint.initial_weights import check_start
 from megatron_sbp.doctor.findings import Finding, fail, ok, warn
 from megatron_sbp.doctor.subject import Subject
 from megatron_sbp.pairing.embedding_model import model_files, model_folder

@@ -26,12 +26,12 @@ from megatron_sbp.documents.corpus_audit import (
     say_dropped,
 )
 from megatron_sbp.documents.corpus_files import corpus_files
-from megatron_sbp.documents.cutting import cut_shards
 from megatron_sbp.documents.ids import ids_file
 from megatron_sbp.documents.input_groups import input_groups
 from megatron_sbp.documents.one_file import is_usable, rows_of_file
 from megatron_sbp.documents.parts import Part, PartWriter, part_files
 from megatron_sbp.documents.reading import BadDocument, check_fields
+from megatron_sbp.documents.shard_writing import cut_shards
 from megatron_sbp.documents.splitting import Chosen, choose, keys_at
 from megatron_sbp.documents.written_shards import NAME, WrittenShards
 from megatron_sbp.recipe import Documents

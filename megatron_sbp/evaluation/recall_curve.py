@@ -25,7 +25,7 @@ def recall_curve(
     device: str,
     label: str,
 ) -> list[JsonObject]:
-    """Recall on checkpoints of one training.
+    """Recall on checkpoints of one training run.
 
     Args:
         checkpoints: Megatron's iter_NNNNNNN folders by training tokens.

@@ -31,8 +31,8 @@ from megatron_sbp.evaluation.confidence import (
 from megatron_sbp.evaluation.diversity import Piece, block_shape, blocks_of, over_blocks, words_of
 from megatron_sbp.overlap.ngram_novelty import NgramNovelty
 from megatron_sbp.synthesis.synthesizer import ids_digest
-from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
+from megatron_sbp.tokenization.truncation import cut_tokens
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _BINS = 20

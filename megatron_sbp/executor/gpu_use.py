@@ -14,7 +14,7 @@ from megatron_sbp.stages.stage import Stage
 
 
 def gpus_used(run: Run, stage: Stage, environment: Mapping[str, str] = os.environ) -> int:
-    """GPUs of all ranks of a training, or of one process of another stage; 0 where it computes on CPUs.
+    """GPUs of all ranks of a training run, or of one process of another stage; 0 where it computes on CPUs.
 
     Call it in the process that did the work, at its end: if torch is loaded, it knows best whether there is a GPU.
 

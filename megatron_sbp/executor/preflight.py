@@ -6,7 +6,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.files import free_bytes
 from megatron_sbp.base.hub import cached, check_available, offline
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.checkpoint.start import check_start
+from megatron_sbp.checkpoint.initial_weights import check_start
 from megatron_sbp.documents.corpus_files import corpus_files
 from megatron_sbp.documents.sample import sample_of
 from megatron_sbp.evaluation.harness_tasks import check_harness

@@ -134,7 +134,7 @@ def asked_of(run: Run, stage: Stage) -> tuple[SlurmJobs, list[str]]:
 
 
 def recipe_of_job(run: Run, stage: Stage) -> Recipe:
-    """The recipe with the number of nodes of a training's own job.
+    """The recipe with the number of nodes of a training run's own job.
 
     Raises:
         InputError: the ranks of so many nodes cannot share a batch.
@@ -148,7 +148,7 @@ def recipe_of_job(run: Run, stage: Stage) -> Recipe:
 
 
 def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
-    """Raises InputError for a training with more ranks than GPUs on a node: it would fail after all it waits for."""
+    """Raises InputError for a training run with more ranks than GPUs on a node: it would fail after a long wait."""
     ranks = run.recipe.launch.ranks_per_node
     for stage in graph:
         # Ranks of `auto` may compute on the CPU.
@@ -163,7 +163,7 @@ def check_gpus(run: Run, graph: Sequence[Stage]) -> None:
 
 
 def tasks_per_node(recipe: Recipe) -> int:
-    """Slurm tasks of a training on every node: its ranks, or what starts them."""
+    """Slurm tasks of a training run on every node: its ranks, or what starts them."""
     return recipe.launch.ranks_per_node if recipe.slurm.launcher == "srun" else 1
 
 

@@ -57,7 +57,7 @@ class StageProcesses:
         place: with others beside it, a stage uses its share of the machine's cores and GPUs.
 
     Raises:
-        InputError: its share of the GPUs is too small for the ranks of a training, or for vLLM.
+        InputError: its share of the GPUs is too small for the ranks of a training run, or for vLLM.
     """
 
     def __init__(self, run: Run, stage: Stage, words: list[str], workers: int, place: Place = ALONE):

@@ -1,7 +1,7 @@
 """A job that used its time limit several times and saved nothing is not started again: another time would not help.
 
-scripts/job.sh puts a job back into the queue when its time limit is near. Where a unit, or the start of a training and
-its first step, takes longer than the limit, that would repeat for `slurm.max_requeues` limits of all its nodes.
+scripts/job.sh puts a job back into the queue when its time limit is near. Where a unit, or the start of a training run
+and its first step, takes longer than the limit, that would repeat for `slurm.max_requeues` limits of all its nodes.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def generation_flops(
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on the fullest rank of a training."""
+    """Bytes on the fullest rank of a training run."""
 
     parameters: int
     """Parameters that live on it, a number and not bytes."""

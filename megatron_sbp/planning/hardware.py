@@ -41,7 +41,7 @@ class Hardware:
         return flops / (self.peak_flops * (self.generation_mfu if writing else self.mfu)) / 3600
 
     def for_plan(self, recipe: Recipe) -> JsonObject:
-        """`hardware` of the plan: this, and how many GPUs a training has according to the recipe."""
+        """`hardware` of the plan: this, and how many GPUs a training run has according to the recipe."""
         launch = recipe.launch
         gpus = None if launch.device == "cpu" else launch.nodes * launch.ranks_per_node
         return {**asdict(self), "nodes": launch.nodes, "gpus": gpus, "gpus_from": "recipe"}

@@ -72,7 +72,7 @@ def _shorter(slurm: Slurm, hours: int) -> str:
 
 
 def _memory(recipe: Recipe, need: Need | None) -> str | None:
-    """--mem of a stage; of a training, all of a node whose GPUs it takes."""
+    """--mem of a stage; of a training run, all of a node whose GPUs it takes."""
     if need is not None:
         return f"{need.memory_gb}G"
     ranks, gpus = recipe.launch.ranks_per_node, recipe.slurm.gpus_per_node

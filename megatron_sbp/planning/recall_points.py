@@ -10,8 +10,8 @@ from megatron_sbp.recipe.tuning_start import keeps_best
 def recall_interval(recipe: Recipe, arm: str) -> int | None:
     """Optimizer steps between two checkpoints of an arm on which recall is measured; None where it is not.
 
-    `evaluation.recall_points` of them are evenly spaced over the training, as far as its other checkpoints allow: where
-    it saves more often anyway, a measured one is one of these.
+    `evaluation.recall_points` of them are evenly spaced over the training run, as far as its other checkpoints allow:
+    where it saves more often anyway, a measured one is one of these.
     """
     points = recipe.evaluation.recall_points
     if not points:

@@ -47,7 +47,7 @@ def _parts(entry: cost.Memory) -> dict[str, int]:
 
 
 def trainings_of(recipe: Recipe) -> dict[str, Recipe]:
-    """The trainings of a replicate by the name of their stage; the sections `model` and `training` are their own."""
+    """The training runs of a replicate by name of their stage; the sections `model` and `training` are their own."""
     found = {f"train-{arm}": recipe.for_arm(arm) for arm in recipe.arms}
     for name in recipe.tuned_synthesizers:
         own = recipe.for_synthesizer(name)

@@ -193,7 +193,7 @@ def characters_learned(recipe: Recipe, plan: JsonObject) -> float:
 def saved_checkpoints(recipe: Recipe, plan: JsonObject) -> int:
     """Checkpoints on disk at its peak.
 
-    The training of an arm keeps all its checkpoints until it ends, then the last; the oracle may run beside the
+    The training run of an arm keeps all its checkpoints until it ends, then the last; the oracle may run beside the
     baseline, and beside all tunings.
     """
     steps = max(arm["steps"] for arm in plan["arms"].values())

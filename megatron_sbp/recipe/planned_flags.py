@@ -10,7 +10,7 @@ from megatron_sbp.recipe.sections import Recipe
 
 KEY = "training.megatron"
 
-_BOARDS = "every training has a directory and a name of its own, or their curves would overlap"
+_BOARDS = "every training run has a directory and a name of its own, or their curves would overlap"
 _LAYOUT = "it follows from the recipe's sections launch, training and tuning"
 _MODEL = "the model of a recipe is a fixed kind of decoder, on which the plan and the export rely"
 _DATA = "the datasets are the run's own"

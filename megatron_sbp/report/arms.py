@@ -191,7 +191,7 @@ def _best_valid(file: Path) -> JsonObject | None:
 
 
 def check_equal_tokens(sources: Sequence[Mapping[str, Trained]]) -> None:
-    """Raises InputError when trainings of arms, in any replicate, were given different numbers of tokens."""
+    """Raises InputError when training runs of arms, in any replicate, were given different numbers of tokens."""
     known = [
         (arm, trained.consumed, consumed["train_tokens"])
         for replicate in sources

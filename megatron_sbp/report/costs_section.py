@@ -18,7 +18,7 @@ _MOST_BARS = 20
 
 _TOLD = (
     "Measured: wall time, and compute time, which is that of all processes that shared a stage. Computed by the "
-    "formulas of sbp plan: FLOPs, of the sequences that a training read and of the tokens that were generated; of "
+    "formulas of sbp plan: FLOPs, of the sequences that a training run read and of the tokens that were generated; of "
     "prompts, embedded documents, and exact search from their number and mean length. Of evaluation, those of "
     "reading the held-out sequences and the continuations, without closed-book recall and the quality sheet: a lower "
     "bound. Of ScaNN, an estimate from the vectors that a query is compared with. 0: the stage runs no model. Planned "
@@ -113,7 +113,7 @@ def _chart(data: ReportData) -> str:
 
 
 def _color(stage: str, arms: list[str]) -> str:
-    """Name in style.css of the color of a training's bar, also of a replicate's."""
+    """Name in style.css of the color of a training run's bar, also of a replicate's."""
     arm = stage.removeprefix("train-").split(".")[0]
     if arm in arms:
         return color_of(arm, arms)

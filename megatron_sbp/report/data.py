@@ -47,7 +47,7 @@ class ReportData:
     recipe: Recipe
     results: JsonObject
     metrics: dict[str, list[Rows]] = field(default_factory=dict)
-    """Of the trainings of each arm, by replicate."""
+    """Of the training runs of each arm, by replicate."""
     documents: JsonObject | None = None
     """documents/audit.json."""
     tokens: JsonObject | None = None

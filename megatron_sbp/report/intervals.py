@@ -1,4 +1,4 @@
-"""Intervals of a mean over test units and replicates of a training, both of which are samples."""
+"""Intervals of a mean over test units and replicates of a training run, both of which are samples."""
 
 from __future__ import annotations
 

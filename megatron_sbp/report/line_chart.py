@@ -49,7 +49,7 @@ def line_chart(
         x_label: with its unit.
         y_label: with its unit.
         digits: of y, after the point, where a reader points at a curve.
-        skip: the first part of the x range that does not count for the y range (the steep beginning of a training);
+        skip: the first part of the x range that does not count for the y range (the steep beginning of a training run);
             curves leave the picture there, until a reader zooms out.
         emphasis: a point to be ringed, and its label.
     """

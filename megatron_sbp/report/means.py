@@ -1,4 +1,4 @@
-"""The figures of arms as they are quoted: those of one training, or their means over the replicates."""
+"""The figures of arms as they are quoted: those of one training run, or their means over the replicates."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from megatron_sbp.checkpoint.model_folder import CONSUMED, METRICS
 
 @dataclass(frozen=True)
 class Trained:
-    """What is known about one training of one arm."""
+    """What is known about one training run of one arm."""
 
     model: Path
-    """Folder of the training, with metrics.jsonl and consumed.json."""
+    """Folder of the training run, with metrics.jsonl and consumed.json."""
     evaluation: Path
     """JSON of its evaluation."""
     harness: Path | None = None
@@ -24,12 +24,12 @@ class Trained:
 
     @property
     def consumed(self) -> Path:
-        """What the training has really consumed."""
+        """What the training run has really consumed."""
         return self.model / CONSUMED
 
     @property
     def metrics(self) -> Path:
-        """Losses of the training."""
+        """Losses of the training run."""
         return self.model / METRICS
 
 

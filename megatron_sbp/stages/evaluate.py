@@ -243,7 +243,7 @@ def _quality(run: Run, synthesizer: str) -> JsonObject:
 
 
 def _reading(run: Run, synthesizer: str) -> JsonObject:
-    from megatron_sbp.evaluation.reading import measure_reading
+    from megatron_sbp.evaluation.seed_use import measure_reading
 
     run = synthesizer_run(run, synthesizer)
     recipe = run.recipe

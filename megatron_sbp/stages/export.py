@@ -26,7 +26,7 @@ class ExportStage(Stage):
     Args:
         name: the stage's name.
         models: arms, or the synthesizer.
-        trained: the training whose checkpoint becomes the synthesizer, where it is not tuned.
+        trained: the training run whose checkpoint becomes the synthesizer, where it is not tuned.
     """
 
     def __init__(self, name: str, models: tuple[str, ...], trained: str | None = None):

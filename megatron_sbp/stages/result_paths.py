@@ -13,12 +13,12 @@ class ResultPaths(Placed):
     """Of models and figures, in the order in which they are made."""
 
     def model(self, name: str) -> Path:
-        """Folder of Megatron checkpoints, logs and blend.lock.json of one training. `start` is there while the tuning
-        runs from `tuning.start`: that checkpoint as Megatron reads it."""
+        """Folder of Megatron checkpoints, logs and blend.lock.json of one training run. `start` is there while the
+        tuning runs from `tuning.start`: that checkpoint as Megatron reads it."""
         return self.at(usual.model(name))
 
     def export(self, name: str) -> Path:
-        """Hugging Face checkpoint of one training."""
+        """Hugging Face checkpoint of one training run."""
         return self.at(usual.export(name))
 
     def evaluation(self, name: str) -> Path:

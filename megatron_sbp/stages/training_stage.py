@@ -14,8 +14,8 @@ from typing import ClassVar
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
+from megatron_sbp.checkpoint.initial_weights import start_model
 from megatron_sbp.checkpoint.model_folder import DATA, METRICS
-from megatron_sbp.checkpoint.start import start_model
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.recipe.tuning_start import keeps_best
 from megatron_sbp.stages import usual_names as usual
@@ -26,7 +26,7 @@ from megatron_sbp.training.flags import megatron_arguments
 
 
 def arguments_of(run: Run, training: str, samples: int | None = None) -> list[str]:
-    """Megatron's flags for a training of a run; see `megatron_arguments`."""
+    """Megatron's flags for training one model of a run; see `megatron_arguments`."""
     start = start_model(run.recipe, arm=run.model(run.recipe.tuning.start_arm), prepared=run.model("start"))
     folder, tokenizer = run.model(training), run.tokenizer
     return megatron_arguments(
@@ -71,11 +71,11 @@ class TrainingStage(Stage, ABC):
 
     @abstractmethod
     def patience(self, recipe: Recipe) -> int:
-        """Evaluations without a better loss before the training stops; 0 never stops it."""
+        """Evaluations without a better loss before training stops; 0 never stops it."""
 
     @abstractmethod
     def planned_samples(self, recipe: Recipe) -> int | None:
-        """Samples of the whole training; None if they are not known before it, or it may stop early."""
+        """Samples of the whole training run; None if they are not known before it, or it may stop early."""
 
     @abstractmethod
     def kept_iterations(self, recipe: Recipe) -> Sequence[int]:
@@ -86,7 +86,7 @@ class TrainingStage(Stage, ABC):
         """The datasets that are trained and validated on."""
 
     def prepare(self, run: Run) -> None:
-        """Prepares what the training starts from; called unless it has ended already."""
+        """Prepares what the training run starts from; called unless it has ended already."""
 
     def conclude(self, run: Run) -> list[Path]:
         """Called at the end; returns further outputs."""
@@ -107,7 +107,7 @@ class TrainingStage(Stage, ABC):
     def spent_on(self, run: Run, unit: str) -> float:
         try:
             return self.spent(run)
-        except InputError:  # a damaged record, which the training itself deals with
+        except InputError:  # a damaged record, which training itself deals with
             return 0.0
 
     def progress(self, run: Run) -> str:
@@ -213,8 +213,8 @@ class TrainingStage(Stage, ABC):
 def _datasets(run: Run, names: Sequence[str]) -> dict[str, Path]:
     """Prefixes of datasets, by name.
 
-    data.json names datasets relative to the training. That must hold both in a work folder and after the training has
-    moved to its final place, so a work folder gets links.
+    data.json names datasets relative to its own folder. That must hold both in a work folder and after the training run
+    has moved to its final place, so a work folder gets links.
     """
     found = {name: run.tokens(name) for name in names}
     if run.work is None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from megatron_sbp.base.untyped import JsonObject
+from megatron_sbp.checkpoint.initial_weights import needs_preparation, prepare_start, remove_start, start_files
 from megatron_sbp.checkpoint.model_folder import STARTED_FROM
-from megatron_sbp.checkpoint.start import needs_preparation, prepare_start, remove_start, start_files
 from megatron_sbp.recipe import Recipe, settings
 from megatron_sbp.recipe.tuning_start import start_word
 from megatron_sbp.stages import usual_names as usual

@@ -88,7 +88,7 @@ class TextMeasures:
     """Measures of a generation by the rules of every recipe. Tokenizer and seed documents are opened on first use.
 
     Args:
-        tokenizer: opens the tokenizer of the training.
+        tokenizer: opens the tokenizer used for training.
         tokens: prefix of the seed documents' IndexedDataset; None if no row names one.
         rules: the recipe's filter section.
         length: tokens in a shingle.

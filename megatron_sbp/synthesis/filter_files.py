@@ -58,7 +58,7 @@ def filter_generations(
             All fields are kept, except ids that do not match this tokenizer and text.
         output: .jsonl.zst, written atomically; `tokens` of a row is the number of tokens for training, including
             end-of-document.
-        tokenizer: of the training; shingles consist of its tokens.
+        tokenizer: the one used for training; shingles consist of its tokens.
         seeds: the documents that `seed_id` names; None does not look for copies of them.
         corpus: prefix of an IndexedDataset of documents ending with end-of-document, as written by
             tools/preprocess_documents.py; needed for `max_corpus_copying`.

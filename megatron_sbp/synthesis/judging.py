@@ -51,7 +51,7 @@ def judge_shard(
         rows: raw generations.
         shard: its name.
         target: files, each written atomically.
-        tokenizer: of the training.
+        tokenizer: the one used for training.
         tokens: prefix of the seed documents' IndexedDataset, one sequence per document; None if no row names one.
         rules: the recipe's filter section.
         length: tokens in a shingle.

@@ -22,7 +22,7 @@ def compare_ids(row: JsonObject, again: Sequence[int] | np.ndarray, tokenizer: T
     Args:
         row: a raw generation.
         again: the tokenizer's ids for its text.
-        tokenizer: of the training.
+        tokenizer: the one used for training.
 
     Returns:
         UNKNOWN, SAME, or DIFFERENT, and the number of tokens for training, without end-of-document: the generated ones,

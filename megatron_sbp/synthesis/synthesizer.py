@@ -21,8 +21,8 @@ from megatron_sbp.synthesis.own_tokenizer import check_own_tokenizer
 from megatron_sbp.synthesis.streaming import stream_all
 from megatron_sbp.synthesis.text_limits import TextLimits
 from megatron_sbp.synthesis.unfinished import Unfinished
-from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
+from megatron_sbp.tokenization.truncation import cut_tokens
 from megatron_sbp.tokenization.written_ids import FIELD, ids_with_text, pack_ids
 
 WHOLE = 4096

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.indexed import IndexedTokens, IndexedWriter, write_indexed
+from megatron_sbp.tokenization.truncation import cut_tokens
 
 _BATCH = 1024
 

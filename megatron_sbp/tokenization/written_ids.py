@@ -66,7 +66,7 @@ def ids_of_text(value: object, text: str, tokenizer: TextTokenizer) -> np.ndarra
     Args:
         value: the row's `FIELD`, of any type.
         text: the row's text.
-        tokenizer: of the training.
+        tokenizer: the one used for training.
     """
     ids = unpack_ids(value)
     if ids is None or (ids >= tokenizer.vocab_size).any() or not tokenizer.has_text[ids].all():

@@ -55,7 +55,7 @@ def first_end(failed: Rank) -> tuple[str, int, str]:
 
 
 def was_stopped(failed: Rank) -> bool:
-    """Whether a training failed because it was asked to stop, and not through a fault.
+    """Whether a training run failed because it was asked to stop, and not through a fault.
 
     A rank without a signal handler yet is ended by SIGTERM. When a job is canceled or preempted, Slurm kills all of its
     processes soon after the signal, and no rank.sh remains to report how its rank ended.
@@ -73,12 +73,12 @@ _ENDED_BY_SLURM = (-signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM, 128 +
 
 
 def verdict(failed: Rank, stage: str, folder: Path, log: Path, count: int) -> Exception:
-    """The exception for a failed training.
+    """The exception for a failed training run.
 
     Args:
         failed: the process that failed first.
         stage: name of the stage.
-        folder: the training's folder.
+        folder: the training run's folder.
         log: the log file.
         count: number of ranks.
     """

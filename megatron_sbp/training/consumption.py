@@ -1,7 +1,7 @@
 """Records and checks every sample that a training run consumed.
 
 Each data-parallel rank appends one row per sample to consumed/RANK.i64, little-endian int64: iteration, source, sample.
-A resumed training first drops the rows after its checkpoint. At the end, the rows of all ranks must match the plan
+A resumed training run first drops the rows after its checkpoint. At the end, the rows of all ranks must match the plan
 exactly: no missing and no duplicate samples.
 """
 
@@ -81,7 +81,7 @@ def check(folder: Path, data: DataFile, iterations: int, global_batch_size: int,
 
     Args:
         folder: models/NAME/consumed.
-        data: the data file of the training.
+        data: the data file of the training run.
         iterations: completed optimizer steps.
         global_batch_size: samples in one step.
         complete: whether the whole plan should have been consumed (not if tuning stopped early).

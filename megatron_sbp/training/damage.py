@@ -16,11 +16,11 @@ HISTORY = (METRICS, DATA)
 
 
 def damaged_checkpoint(folder: Path) -> tuple[Path, str] | None:
-    """A damaged file in the checkpoint that a training would resume from, or, after its end, in the checkpoints that
-    are its results.
+    """A damaged file in the checkpoint that a training run would resume from, or, after its end, in the checkpoints
+    that are its results.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
 
     Returns:
         The file, or the folder of a missing checkpoint, and the problem; None if everything is intact.
@@ -38,18 +38,18 @@ def damaged_checkpoint(folder: Path) -> tuple[Path, str] | None:
 
 
 def last_intact(folder: Path, damaged: Collection[Path]) -> int | None:
-    """Iteration of the last intact checkpoint from which the training can recreate everything that is read from it.
+    """Iteration of the last intact checkpoint from which the training run can recreate everything that is read from it.
 
     In a finished training run it must precede any damaged checkpoint that is a result, because continuing past it would
     not recreate it. A checkpoint beyond the tracker does not count, since the records of its steps may have been
     dropped.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         damaged: files in it that are known to be damaged or missing.
 
     Returns:
-        None if there is none, or if the training's history is damaged.
+        None if there is none, or if the training run's history is damaged.
     """
     names = {path.relative_to(folder).parts[0] for path in damaged}
     if names & set(HISTORY):
@@ -68,8 +68,8 @@ def last_intact(folder: Path, damaged: Collection[Path]) -> int | None:
 
 
 def _results(folder: Path) -> list[int]:
-    """Iterations of a finished training's checkpoints that other stages read, except those for recall: the evaluation
-    works with fewer."""
+    """Iterations of a finished training run's checkpoints that other stages read, except those for recall: the
+    evaluation works with fewer."""
     try:
         consumed = files.read_json(folder / CONSUMED)
         best = consumed.get("best", {"kept": False})
@@ -79,12 +79,12 @@ def _results(folder: Path) -> list[int]:
 
 
 def go_back(folder: Path, iteration: int | None, aside: Path, damaged: Collection[Path] = ()) -> None:
-    """Rolls a training back to a checkpoint. Later files are moved, not deleted.
+    """Rolls a training run back to a checkpoint. Later files are moved, not deleted.
 
-    If it is killed halfway, the training continues from that checkpoint or can be rolled back again.
+    If it is killed halfway, training continues from that checkpoint or can be rolled back again.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         iteration: of the checkpoint; None moves the whole folder.
         aside: destination of the moved files.
         damaged: files in the folder; a checkpoint that contains one of them is moved, too.

@@ -7,7 +7,7 @@ import math
 from megatron_sbp.base.untyped import JsonObject
 
 END_OF_PLAN = "end of the plan"
-"""Stop reason of a training that consumed the whole plan."""
+"""Stop reason of a training run that consumed the whole plan."""
 
 
 def reason(patience: int) -> str:

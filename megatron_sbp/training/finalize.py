@@ -31,10 +31,10 @@ def finalize(
     keep: Collection[int] = (),
     refuse_damage: Callable[[], None] = lambda: None,
 ) -> list[Path]:
-    """Checks a training against its plan, writes FOLDER/consumed.json, and removes files that are no longer read.
+    """Checks a training run against its plan, writes FOLDER/consumed.json, and removes files that are no longer read.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         training: baseline, synthesizer, sbp or oracle.
         samples: training sequences planned.
         global_batch_size: samples of one step.

@@ -1,7 +1,7 @@
-"""Separates the settings that change a training's result from those that only change how it is computed.
+"""Separates the settings that change a training run's result from those that only change how it is computed.
 
-Changes of the latter do not invalidate a started or finished training: evaluation, logging, saving, loader processes,
-micro-batches, parallel layout, precision, Megatron model class. Only the last digits of sums differ.
+Changes of the latter do not invalidate a started or finished training run: evaluation, logging, saving, loader
+processes, micro-batches, parallel layout, precision, Megatron model class. Only the last digits of sums differ.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def megatron_arguments(
     Args:
         recipe: the recipe.
         training: baseline, synthesizer, sbp or oracle.
-        folder: the training's folder, with data.json; checkpoints are saved to and loaded from it.
+        folder: the training run's folder, with data.json; checkpoints are saved to and loaded from it.
         tokenizer: the tokenizer's folder.
         start: folder of the synthesizer's initial checkpoint; None for new weights.
         samples: training sequences of the synthesizer, once its pairs are packed; until then, the command shows
@@ -119,7 +119,7 @@ def _files(recipe: Recipe, folder: Path) -> Flags:
 
 
 def _boards(recipe: Recipe, folder: Path) -> Flags:
-    """A separate directory and run for every training, since curves of several in one place would overlap."""
+    """A separate directory and run for every training run, since curves of several in one place would overlap."""
     flags: Flags = {"tensorboard-dir": folder / "tensorboard" if recipe.training.tensorboard else None}
     if recipe.training.wandb_project is not None:
         flags["wandb-project"] = recipe.training.wandb_project
@@ -129,10 +129,10 @@ def _boards(recipe: Recipe, folder: Path) -> Flags:
 
 
 def training_name(folder: Path) -> str:
-    """Unique name of a training within its run: `sbp`, `2/sbp` (replicate), `2/random/synthesizer`.
+    """Unique name of a training run within its run folder: `sbp`, `2/sbp` (replicate), `2/random/synthesizer`.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
     """
     names, scopes = [folder.name], folder.parts[:-2]  # .../models/NAME
     while len(scopes) >= 2 and scopes[-2] in ("synthesizers", "replicates"):

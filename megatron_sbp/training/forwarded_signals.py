@@ -19,7 +19,7 @@ class ForwardedSignals:
     srun kills its tasks when it receives a signal, so the ranks are signaled through Slurm instead.
 
     Args:
-        ranks: the processes of the training.
+        ranks: the processes of the training run.
         stage: name of the stage.
         under_slurm: whether srun started the ranks.
     """

@@ -31,7 +31,7 @@ MODULE = "megatron_sbp.training.pretrain"
 
 
 class Unfinished(Exception):
-    """The training saved a checkpoint and stopped early (signal or time limit); the next start resumes from there."""
+    """The training run saved a checkpoint and stopped early (signal or time limit); the next start resumes there."""
 
 
 def rank_command(launch: Launch, arguments: list[str]) -> list[str]:
@@ -63,7 +63,7 @@ def environment(launch: Launch) -> dict[str, str]:
 
 @contextlib.contextmanager
 def processes(launch: Launch, arguments: list[str], srun: Sequence[str] | None = None) -> Iterator[list[Rank]]:
-    """The processes that this one has to start for a training.
+    """The processes that this one has to start for a training run.
 
     Args:
         launch: for the number of ranks and their device.
@@ -114,12 +114,12 @@ def train(
     save: Path | None = None,
     keep_all: bool = True,
 ) -> None:
-    """Runs a training to its end.
+    """Runs a training run to its end.
 
     Args:
         arguments: Megatron's flags, as `megatron_arguments` gives them.
         launch: number of ranks and their device.
-        folder: the training's folder.
+        folder: the training run's folder.
         samples: training sequences planned.
         stage: name of the stage, for progress lines.
         log: file that the output of all ranks is appended to.
@@ -174,7 +174,7 @@ def _note_command(log: Path, words: list[str]) -> None:
 
 
 class Progress:
-    """Reports the progress of a training every ten seconds.
+    """Reports the progress of a training run every ten seconds.
 
     Args:
         metrics: its metrics.jsonl.

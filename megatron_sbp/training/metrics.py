@@ -22,7 +22,7 @@ class Metrics:
         self.path = path
 
     def rewind(self, iteration: int) -> None:
-        """Drops the rows after `iteration`, which a resumed training writes again."""
+        """Drops the rows after `iteration`, which a resumed training run writes again."""
         kept = [row for row in read_metrics(self.path) if row["iteration"] <= iteration]
         files.write_text(self.path, "".join(map(_line, kept)))
 
@@ -90,7 +90,7 @@ def read_metrics(path: Path, kind: str | None = None) -> list[JsonObject]:
 def last_train_row(path: Path) -> JsonObject | None:
     """The last row of training losses, read from the end of the file; None if there is none yet.
 
-    For watching a running training: rows are not checked.
+    For watching a training run in progress: rows are not checked.
     """
     if not path.exists():
         return None

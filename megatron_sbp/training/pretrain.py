@@ -5,7 +5,7 @@
 Started once per rank, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT set (torchrun does, and
 rank.sh). All flags but --sbp-* are Megatron's. On a machine without a GPU it runs on CPU ranks over gloo.
 
-SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 lead to a checkpoint. Exit status: 0 when the training is complete; 3
+SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 lead to a checkpoint. Exit status: 0 when training is complete; 3
 (UNFINISHED) when it saved a checkpoint and stopped early because of a signal or --exit-duration-in-mins, and should
 be started again; 2 for wrong input; anything else is a crash.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 UNFINISHED = 3
-"""Exit status of a training that saved a checkpoint and stopped before its end."""
+"""Exit status of a training run that saved a checkpoint and stopped before its end."""
 
 
 def _quiet() -> None:

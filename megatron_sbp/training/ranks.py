@@ -27,8 +27,8 @@ TAIL_LINES = 400
 """Lines of output kept in memory per process, since the log may be on a full disk."""
 
 NOTICES = 200
-"""Number of first lines, and of last lines, kept of those that show why a training failed: srun forwards them from all
-ranks, and a loop may print them for days."""
+"""Number of first lines, and of last lines, kept of those that show why a training run failed: srun forwards them from
+all ranks, and a loop may print them for days."""
 
 LINE_BYTES = 1 << 20
 """Longer output without a line break, such as a progress bar, is split here."""
@@ -41,7 +41,7 @@ OWN_WORDS_SECONDS = 10.0
 
 
 class Rank:
-    """One process of a training.
+    """One process of a training run.
 
     Args:
         name: `rank 3`, or the program that starts all ranks.
@@ -100,7 +100,7 @@ class Rank:
 
 
 class Ranks:
-    """All processes of a training. Use as a context manager; leaving the block kills those still running.
+    """All processes of a training run. Use as a context manager; leaving the block kills those still running.
 
     Args:
         ranks: the processes, not started yet.

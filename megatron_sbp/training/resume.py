@@ -19,11 +19,11 @@ def check_precision(folder: Path, precision: str) -> None:
     different tensors.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         precision: the recipe's `training.precision`.
 
     Raises:
-        InputError: an unfinished training began in another precision.
+        InputError: an unfinished training run began in another precision.
     """
     file = folder / PRECISION
     ended = (folder / STOPPED).exists()
@@ -46,12 +46,12 @@ def check_settings(folder: Path, wanted: JsonObject) -> None:
     The manifests record them, too; but if they are missing, checkpoints must not be used with other settings.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         wanted: settings that change the weights, as JSON has them. Keys that only one side has are ignored, since they
             differ between versions of this package.
 
     Raises:
-        InputError: the training began with other settings; names each one with both values.
+        InputError: the training run began with other settings; names each one with both values.
     """
     file = folder / SETTINGS
     if not file.exists() or tracker.read(folder) is None:  # without a checkpoint it starts over
@@ -67,13 +67,13 @@ def check_settings(folder: Path, wanted: JsonObject) -> None:
 
 
 def already_ended(folder: Path, *, samples: int, global_batch_size: int, patience: int = 0) -> bool:
-    """Whether the training has ended, even if it was killed after its last checkpoint and before it recorded that.
+    """Whether the training run has ended, even if it was killed after its last checkpoint and before it recorded that.
 
     Megatron cannot train with no sample left, so the missing stopped.txt is written here. If the last evaluation is
-    missing too, the training has not ended: its ranks do that evaluation alone.
+    missing too, the training run has not ended: its ranks do that evaluation alone.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         samples: training sequences planned.
         global_batch_size: samples of one step.
         patience: evaluations without improvement after which it stops early; 0 for never.

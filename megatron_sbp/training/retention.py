@@ -14,11 +14,11 @@ from megatron_sbp.training.metrics import read_metrics
 def kept(folder: Path, last: int) -> set[int]:
     """Iterations of the checkpoints to keep: the last two, and for each of them the best one so far.
 
-    A training that resumes from its last checkpoint may end with an earlier best one. The same is true if the last one
-    is damaged and the training resumes from the one before. There are at most three in total.
+    A training run that resumes from its last checkpoint may end with an earlier best one. The same is true if the last
+    one is damaged and the training run resumes from the one before. There are at most three in total.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
         last: iteration in the tracker.
 
     Raises:
@@ -37,7 +37,7 @@ def remove_unneeded(folder: Path) -> None:
     """Removes the other checkpoints before the last one, with their seals.
 
     Args:
-        folder: the training's folder.
+        folder: the training run's folder.
 
     Raises:
         InputError: metrics.jsonl is damaged; nothing is removed.

@@ -29,7 +29,7 @@ def refuse_second(folder: Path) -> None:
 
 @contextlib.contextmanager
 def only_training(folder: Path) -> Iterator[None]:
-    """Marks a training's folder as in use by this process inside the block.
+    """Marks a training run's folder as in use by this process inside the block.
 
     A mark of a dead process or of another host is replaced: across hosts, the stage's lock decides.
 

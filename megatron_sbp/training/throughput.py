@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates over an interval of a training."""
+    """Rates over an interval of a training run."""
 
     tokens_per_second: float
     """Total of all ranks; padding of packed pairs counts, since it is computed."""

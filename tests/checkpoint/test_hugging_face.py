@@ -260,7 +260,7 @@ def test_the_tool_takes_megatrons_flags(cases, tokenizer_folder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.exhaustive  # test_start.py exports one, and test_layouts.py compares the logits of every layout
+@pytest.mark.exhaustive  # test_initial_weights.py exports one, and test_layouts.py compares the logits of every layout
 def test_a_trained_checkpoint_of_two_ranks(tokenizer_folder, run_megatron, tmp_path):
     """Tensor parallelism, optimizer and all, as the training stages write it."""
     checkpoint, model = _train(tokenizer_folder, tmp_path)

@@ -1,4 +1,4 @@
-"""What an import refuses, and what it leaves behind. That Megatron loads it: test_layouts.py, test_start.py."""
+"""What an import refuses, and what it leaves behind. That Megatron loads it: test_layouts, test_initial_weights."""
 
 from __future__ import annotations
 

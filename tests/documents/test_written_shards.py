@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.small_corpus import contents, write
 
-from megatron_sbp.documents import cutting, written_shards
+from megatron_sbp.documents import shard_writing, written_shards
 from megatron_sbp.documents.parts import Part, PartWriter
 from megatron_sbp.documents.reading import Document
 from megatron_sbp.documents.shards import write_shard
@@ -77,7 +77,7 @@ def stopped(tmp_path, run_documents, monkeypatch):
     settings = {"train": 40, "valid": 8, "test": 8, "oracle": 0, "documents_per_shard": 10}
     whole = contents(run_documents("whole", **settings))
     assert not any("parts" in name for name in whole)
-    write_shard, names = cutting.write_shard, []
+    write_shard, names = shard_writing.write_shard, []
 
     def counted(path, *args, **kwargs):
         names.append(f"{path.parent.name}/{path.name[:5]}")
@@ -86,7 +86,7 @@ def stopped(tmp_path, run_documents, monkeypatch):
         return write_shard(path, *args, **kwargs)
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    monkeypatch.setattr(cutting, "write_shard", counted)
+    monkeypatch.setattr(shard_writing, "write_shard", counted)
     stops = True
     with pytest.raises(KeyboardInterrupt):
         run_documents("stopped", **settings)

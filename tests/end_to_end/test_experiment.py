@@ -14,7 +14,7 @@ from megatron_sbp.planning import ledger
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.training import consumption
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.slow, pytest.mark.exhaustive]  # five trainings, two tunings
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.slow, pytest.mark.exhaustive]  # five training runs, two tunings
 
 ARMS = """
 synthesizers:

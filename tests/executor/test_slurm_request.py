@@ -58,7 +58,7 @@ def test_options_of_every_kind_of_job(no_slurm, tmp_path, capsys):
         assert command[-len(words) - 2 :] == [name.replace("_", "-"), str(file), *words]
         on_gpu = name not in ("documents", "tokenize")
         assert (f"--partition={'gpu' if on_gpu else 'cpu'}") in command
-    # What a stage needs; slurm.time is the most, and that of trainings.
+    # What a stage needs; slurm.time is the most, and that of training runs.
     assert {"--time=04:00:00", "--mem=16G", "--cpus-per-task=12"} <= set(found["tokenize"])
     assert {"--time=12:00:00", "--mem=32G"} <= set(found["embed"]) and "--time=24:00:00" in found["train_baseline"]
     assert "--array=1-128" in found["tokenize"] and "--array=1-123" in found["embed"]  # of 123 shards

@@ -1,4 +1,4 @@
-"""Short trainings through the real entry point on one CUDA device."""
+"""Short training runs through the real entry point on one CUDA device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDE = ("--kv-channels", "64")
 
 
 def worst(one: dict[int, float], other: dict[int, float]) -> float:
-    """Largest difference of two trainings' losses; both must have every step."""
+    """Largest difference of two training runs' losses; both must have every step."""
     assert one.keys() == other.keys() == set(range(1, 11))
     return max(abs(one[step] - other[step]) for step in one)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from megatron_sbp.base import files
-from megatron_sbp.checkpoint.start import check_tokenizer
+from megatron_sbp.checkpoint.initial_weights import check_tokenizer
 from megatron_sbp.recipe import Model, Tokenizer
 from megatron_sbp.rehearsal.made_up_documents import made_up_documents
 from megatron_sbp.rehearsal.made_up_models import make_embedder, make_start

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.checkpoint.start import check_start, check_tokenizer
+from megatron_sbp.checkpoint.initial_weights import check_start, check_tokenizer
 from megatron_sbp.documents.corpus_files import corpus_files
 from megatron_sbp.documents.raw_rows import raw_rows
 from megatron_sbp.documents.reading import fields_of

@@ -1,4 +1,4 @@
-"""What the trainings of a made-up run would have left: losses by formula."""
+"""What the training runs of a made-up run would have left: losses by formula."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write_trainings(run: Run, shifts: dict[str, float], random: np.random.Genera
 
 
 def _write_metrics(file: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows as trainings write them, with checksums, those of training with the figures of every step."""
+    """Rows as training runs write them, with checksums, those of training with the figures of every step."""
     step = {"grad_norm": 0.4, "tokens_per_second": 1550.5, "tflops_per_rank": 0.002, "mfu": None, "seconds": 0.66}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)

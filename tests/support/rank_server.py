@@ -1,4 +1,4 @@
-"""Starts trainings in processes that have imported torch and Megatron already: a start costs a second, not ten.
+"""Starts training runs in processes that have imported torch and Megatron already: a start costs a second, not ten.
 
     python rank_server.py      # reads a job per line from standard input, answers with a line: its exit status
 

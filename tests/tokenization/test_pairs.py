@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from megatron_sbp.tokenization.bpe import train_bpe
-from megatron_sbp.tokenization.cutting import cut_tokens
 from megatron_sbp.tokenization.encoding import write_texts
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.pairs import PairLimits, write_pairs
+from megatron_sbp.tokenization.truncation import cut_tokens
 
 from .conftest import ROLES, random_texts
 

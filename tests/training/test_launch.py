@@ -1,4 +1,4 @@
-"""Whole trainings by `sbp`, with loader workers, to which something happens: they end soon, say why, and can go on."""
+"""Whole training runs by `sbp` with loader workers, and what happens to them: they end soon, say why, and resume."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The description of a training's data, written by the launcher and read by every rank; and its lock.
+"""The description of a training run's data, written by the launcher and read by every rank; and its lock.
 
     models/NAME/data.json         which datasets, how many samples of each, in what order: a `DataFile`
-    models/NAME/blend.lock.json   the same with the digests of the datasets, as the first start of the training saw it
+    models/NAME/blend.lock.json   the same with the digests of the datasets, as the first start of training saw it
 
 A weight in both means samples: training sequences, not tokens, not documents, not proportions.
 """
@@ -40,7 +40,7 @@ class Source:
 
 @dataclass
 class DataFile:
-    """Datasets of one training."""
+    """Datasets of one training run."""
 
     kind: Literal["documents", "pairs"]
     train: list[Source]
@@ -60,7 +60,7 @@ class DataFile:
         files.write_json(path, self.to_dict())
 
     def to_dict(self) -> JsonObject:
-        """Its JSON. The usual order is left out: trainings that began before there was another one can continue."""
+        """Its JSON. The usual order is left out: training runs that began before there was another one can continue."""
         tree = dataclasses.asdict(self)
         return tree if self.order != "mixed" else {key: value for key, value in tree.items() if key != "order"}
 
@@ -101,13 +101,13 @@ def lock(path: Path, resumed: bool) -> JsonObject:
 
     Args:
         path: the data file.
-        resumed: whether the training has a checkpoint already: then the lock must agree.
+        resumed: whether the training run has a checkpoint already: then the lock must agree.
 
     Returns:
         The lock.
 
     Raises:
-        InputError: the training started with other data; every difference is named with both values.
+        InputError: the training run started with other data; every difference is named with both values.
     """
     data = DataFile.read(path)
     present = data.to_dict()

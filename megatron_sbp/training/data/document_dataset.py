@@ -101,7 +101,7 @@ class DocumentDataset(MegatronDataset):
         }
 
     def describe(self) -> str:
-        """One line for the start of a training."""
+        """One line for the start of a training run."""
         tokens = self.epochs.tokens
         epochs = self.num_samples * self.config.sequence_length / tokens
         return f"{'each used once' if self.once else f'{epochs:.2f} strict epochs'} of {tokens:,} tokens"
@@ -179,7 +179,7 @@ class JointDataset(GPTDataset):
         return {**super().__getitem__(index), "sample": int(index)}
 
     def describe(self) -> str:
-        """One line for the start of a training."""
+        """One line for the start of a training run."""
         return "each used once, in Megatron's order" if self.once else "Megatron's joint shuffle of all epochs"
 
 

@@ -1,4 +1,4 @@
-"""Cache of large indices, computed once and memory-mapped by every rank: files in a training's folder.
+"""Cache of large indices, computed once and memory-mapped by every rank: files in a training run's folder.
 
     models/NAME/cache/real-0003-1f0c....index     arrays of one index, under a digest of everything that it follows from
 

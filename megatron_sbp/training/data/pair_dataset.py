@@ -81,7 +81,7 @@ class PairDataset(MegatronDataset):
         return {**self.sequence(int(self._shuffle(epoch)[place])), "sample": int(index)}
 
     def describe(self) -> str:
-        """One line for the start of a training."""
+        """One line for the start of a training run."""
         passes, packing = self.num_samples / len(self.packing), self.packing
         fill = f"{100 * packing.fill:.1f} % full"
         return f"{passes:.2f} passes over {len(packing.order):,} pairs in {len(packing):,} sequences, {fill}"

@@ -1,4 +1,4 @@
-"""Derives a training's data file from the recipe: its datasets and the number of samples of each."""
+"""Derives a training run's data file from the recipe: its datasets and the number of samples of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_data_file(
     Args:
         recipe: the recipe.
         training: an arm, or "synthesizer".
-        folder: the training's folder. The packing of the synthesizer's pairs stays in FOLDER/cache, for the ranks.
+        folder: the training run's folder. The packing of the synthesizer's pairs stays in FOLDER/cache, for the ranks.
         datasets: prefixes of the IndexedDatasets by name: real, oracle, synthetic, valid; pairs, valid_pairs.
         tokenizer: the tokenizer's folder.
 

@@ -1,4 +1,4 @@
-"""The startup banner of a training: model, layout, data, and fused and unfused operations."""
+"""The startup banner of a training run: model, layout, data, and fused and unfused operations."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from megatron_sbp.training.optional_packages import UNFUSED
 
 
 class StartupBanner:
-    """Collects the facts about a training before its first step.
+    """Collects the facts about a training run before its first step.
 
     Args:
-        trainer: the training.
+        trainer: the training run.
         on_cpu: whether it runs on CPU ranks.
     """
 

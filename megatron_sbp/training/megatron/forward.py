@@ -40,7 +40,7 @@ class PretrainCallbacks:
         self.args, self.data = args, data
         self.folder: Path = args.sbp_data.parent
         self.recorder: Recorder | None = None
-        """Set at the beginning of the training, on ranks that record samples (megatron_sbp.training.megatron.hooks)."""
+        """Set at the beginning of training, on ranks that record samples (megatron_sbp.training.megatron.hooks)."""
         self.source_losses = SourceLosses([source.name for source in data.train])
         self.train_datasets: list[torch.utils.data.Dataset] = []
         """The datasets of the blend, in the order of the data file, once Megatron has requested them."""

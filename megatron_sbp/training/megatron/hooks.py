@@ -1,4 +1,4 @@
-"""Records of a running training: metrics.jsonl, consumed samples, log lines, and the time and reason of its end.
+"""Records of a training run in progress: metrics.jsonl, consumed samples, log lines, the time and reason of its end.
 
 The wrapped functions of megatron.training.training are listed in WRAPPED; a test checks names and arguments.
 """
@@ -38,7 +38,7 @@ class LoopHooks:
     """Hooks for Megatron's loop, installed by `attach`.
 
     Args:
-        trainer: the training.
+        trainer: the training run.
         signals: passed on to Megatron when the loop begins.
         start_up: startup banner, with FLOPs and peak.
     """
@@ -49,7 +49,7 @@ class LoopHooks:
         self.metrics = Metrics(trainer.folder / METRICS)
         self.save_request = SaveRequest(self.args.sbp_save_file)
         self.stopped = ""
-        """Reason if the training ended before its plan; otherwise empty."""
+        """Reason if the training run ended before its plan; otherwise empty."""
         self.evaluation_cut_off = False
         """Whether --exit-duration-in-mins interrupted the last evaluation; the next start repeats it."""
         self.evaluated = 0

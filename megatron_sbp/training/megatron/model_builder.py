@@ -1,7 +1,7 @@
-"""Selects the Megatron model of a training: HybridModel, or GPTModel with the same layers.
+"""Selects the Megatron model of a training run: HybridModel, or GPTModel with the same layers.
 
 megatron-core 0.19.2 calls GPTModel deprecated in favor of HybridModel. Both compute the same and share their
-checkpoints (see hybrid_stack.py): a training can switch between them whenever it is started. The default is the
+checkpoints (see hybrid_stack.py): a training run can switch between them whenever it is started. The default is the
 HybridModel where the two were compared, that is, on CPUs, and the GPTModel elsewhere.
 """
 

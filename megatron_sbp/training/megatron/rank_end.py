@@ -39,7 +39,7 @@ CAUSE = "sbp: fault: "
 """Prefix of the line in which a failing rank reports the cause; the launcher searches for it."""
 
 DONE = (0, 3)
-"""Exit statuses of a rank that succeeded: the training is complete, or it saved a checkpoint."""
+"""Exit statuses of a rank that succeeded: training is complete, or it saved a checkpoint."""
 
 EXIT_SECONDS = 300.0
 """Time limit of Python's exit handlers after the work is done (Weights & Biases uploads in one of them)."""

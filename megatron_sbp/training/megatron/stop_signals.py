@@ -1,4 +1,4 @@
-"""Signals that request a checkpoint and stop the training: SIGTERM, SIGINT, SIGHUP, SIGUSR1, and SIGUSR2 are
+"""Signals that request a checkpoint and stop training: SIGTERM, SIGINT, SIGHUP, SIGUSR1, and SIGUSR2 are
 equivalent.
 
 Megatron's --exit-signal-handler listens for one signal (--exit-signal, SIGTERM by default). Terminals and schedulers
@@ -24,7 +24,7 @@ def listened() -> list[signal.Signals]:
 
 
 class Interrupts:
-    """Counts SIGINT: the first requests a checkpoint, the second ends the training immediately."""
+    """Counts SIGINT: the first requests a checkpoint, the second ends training immediately."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -39,7 +39,7 @@ class Interrupts:
 class StopSignals:
     """Listens from the very start of a rank, long before Megatron does.
 
-    A signal during startup is stored and passed on when the training begins: otherwise, it would kill the rank and look
+    A signal during startup is stored and passed on when training begins: otherwise, it would kill the rank and look
     like a crash to the scheduler.
     """
 

@@ -42,7 +42,7 @@ def path(tmp_path) -> Path:
 def test_what_is_written_is_read(tmp_path, order):
     made(order=order).write(tmp_path / "d.json")
     assert DataFile.read(tmp_path / "d.json") == made(order=order)
-    # Locks of trainings that began before there was a choice of order still agree.
+    # Locks of training runs that began before there was a choice of order still agree.
     assert ("order" in files.read_json(tmp_path / "d.json")) == (order == "listed")
 
 

@@ -44,7 +44,7 @@ def test_the_packing_of_the_plan_is_the_one_that_ranks_use(tmp_path):
 
 @pytest.mark.parametrize("training", ["baseline", "sbp", "synthesizer"])
 def test_the_data_file_names_datasets_relative_to_the_training(corpus, tmp_path, monkeypatch, training):
-    """So that run folders can be moved, and trainings made in a work folder."""
+    """So that run folders can be moved, and training runs made in a work folder."""
     roles = SimpleNamespace(end_of_document=END, padding=PADDING, separator=SEPARATOR)
     monkeypatch.setattr(planned, "load_tokenizer", lambda folder: roles)
     recipe, folder = load_recipe(RECIPE), tmp_path / "models" / training

@@ -1,4 +1,4 @@
-"""The block that a training prints when it begins, of real trainings and of machines that are not here."""
+"""The block that a training prints when it begins, of real training runs and of machines that are not here."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatron_sbp.tokenization.cutting import cut_tokens
+from megatron_sbp.tokenization.truncation import cut_tokens
 
 from .conftest import random_texts
 

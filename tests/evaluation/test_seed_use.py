@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from megatron_sbp.evaluation.reading import reading, wrong_seeds
+from megatron_sbp.evaluation.seed_use import reading, wrong_seeds
 from megatron_sbp.tokenization.indexed import open_indexed, write_indexed
 
 END, PADDING, SEPARATOR, ENTRIES = 0, 1, 2, 64

@@ -7,10 +7,10 @@ import psutil
 import pytest
 
 from megatron_sbp.base.errors import Fault, InputError
-from megatron_sbp.documents import cutting
-from megatron_sbp.documents.cutting import cut_shards
+from megatron_sbp.documents import shard_writing
 from megatron_sbp.documents.parts import Part, PartWriter, part_files
 from megatron_sbp.documents.reading import Document
+from megatron_sbp.documents.shard_writing import cut_shards
 from megatron_sbp.documents.splitting import choose, keys_at
 
 PER_SHARD = 10
@@ -39,7 +39,7 @@ def cut(tmp_path):
 
 @pytest.fixture
 def in_processes(monkeypatch):
-    monkeypatch.setattr(cutting, "IN_THREADS", 0)
+    monkeypatch.setattr(shard_writing, "IN_THREADS", 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
 
 
@@ -114,18 +114,18 @@ def test_as_many_at_once_as_there_is_memory_for(tmp_path, monkeypatch):
             writer.add(Document(str(line), "x" * 1000, {}), line)
     part = Part(tmp_path / "0")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(48)))
-    for free, workers in ((1 << 40, 48), (10 * (cutting._PROCESS + 2 * 50 * part.size // 100 + 12), 10), (0, 1)):
-        monkeypatch.setattr(cutting, "free_memory", lambda free=free: free)
-        assert cutting._workers([part], most=50) == workers
-    assert cutting._workers([], most=50) == 1
-    monkeypatch.setattr(cutting, "HELD", 1000)  # of a larger shard, no more is in memory
-    monkeypatch.setattr(cutting, "free_memory", lambda: 10 * (cutting._PROCESS + 2 * 1000 + 12))
-    assert cutting._workers([part], most=50) == 10
+    for free, workers in ((1 << 40, 48), (10 * (shard_writing._PROCESS + 2 * 50 * part.size // 100 + 12), 10), (0, 1)):
+        monkeypatch.setattr(shard_writing, "free_memory", lambda free=free: free)
+        assert shard_writing._workers([part], most=50) == workers
+    assert shard_writing._workers([], most=50) == 1
+    monkeypatch.setattr(shard_writing, "HELD", 1000)  # of a larger shard, no more is in memory
+    monkeypatch.setattr(shard_writing, "free_memory", lambda: 10 * (shard_writing._PROCESS + 2 * 1000 + 12))
+    assert shard_writing._workers([part], most=50) == 10
 
 
 def test_bits_of_some_places():
     random = np.random.default_rng(0)
     for count in (1, 7, 8, 9, 1000):
         kept, places = random.random(count) < 0.5, np.sort(random.integers(0, count, 50))
-        assert np.array_equal(cutting._bits(np.packbits(kept), places), kept[places])
-    assert cutting._bits(np.packbits(np.zeros(3, bool)), np.empty(0, np.int64)).shape == (0,)
+        assert np.array_equal(shard_writing._bits(np.packbits(kept), places), kept[places])
+    assert shard_writing._bits(np.packbits(np.zeros(3, bool)), np.empty(0, np.int64)).shape == (0,)

@@ -14,7 +14,7 @@ from support.made_up_model import hugging_face_model, shape
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.checkpoint import tracker
-from megatron_sbp.checkpoint.start import (
+from megatron_sbp.checkpoint.initial_weights import (
     check_start,
     check_tokenizer,
     prepare_start,
