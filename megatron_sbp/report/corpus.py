@@ -25,7 +25,8 @@ def ledger_section(data: ReportData) -> str:
             consumed = (figures["consumed_samples"] or {}).get(name)
             agrees = NOTHING if consumed is None and planned else "yes" if (consumed or 0) == planned else "NO"
             tokens = format_count(planned * length)
-            rows.append([f"{label_of(arm)}: {name}", count(planned), count(consumed), agrees, tokens])
+            source = "own documents" if name == "oracle" else name
+            rows.append([f"{label_of(arm)}: {source}", count(planned), count(consumed), agrees, tokens])
     parts = []
     absent = [label_of(arm) for arm in arms if arms[arm]["train_tokens"] is None]
     if absent:
@@ -249,7 +250,7 @@ def _rules(title: str, audit: JsonObject, unit: str) -> str:
     if not rules:
         return paragraph(f"{title}: the audit lists no rules.", "soft")
     if not any(rules.values()):
-        return f"<h3>{esc(title)}</h3>" + paragraph(f"Nothing, by none of the rules {enumeration(list(rules))}.")
+        return f"<h3>{esc(title)}</h3>" + paragraph(f"None; the rules are {enumeration(list(rules))}.")
     notes = list(map(count, rules.values()))
     bars = bar_chart(list(rules), [Part("", unit, list(rules.values()))], title=title, x_label=unit, notes=notes)
     return f"<h3>{esc(title)}</h3>{bars}"

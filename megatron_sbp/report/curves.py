@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.data import ReportData, Rows, SynthesizerData
 from megatron_sbp.report.html import figure, missing, panels, section, side_by_side
-from megatron_sbp.report.line_chart import Curve, line_chart
+from megatron_sbp.report.line_chart import Curve, is_cut, line_chart
 from megatron_sbp.report.names import color_of, dash_of, label_of, name_of
 
 _POINTS = 400
+
+_SKIP = 0.08
+"""Of the x range: the steep start of a training."""
 
 
 def opening_section(data: ReportData) -> str:
@@ -74,9 +77,11 @@ def _losses(data: ReportData, kind: str, name: str, caption: str) -> list[str]:
         title=f"{name} over training tokens",
         x_label="training tokens",
         y_label=f"{name} (nats per token)",
-        skip=0.08,
+        skip=_SKIP,
     )
-    return [figure(chart, f"{caption} A steep start is cut off at the top; double-click to show it.")]
+    if is_cut(curves, _SKIP):
+        caption += " A steep start is cut off at the top; double-click to show it."
+    return [figure(chart, caption)]
 
 
 def tuning_section(data: ReportData) -> str:

@@ -9,10 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 # Control characters, lone surrogates, and those that turn the direction of the text around them.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_PERCENT = re.compile(r"(?<=\d) %")
+
 
 def esc(text: object) -> str:
     """Text for HTML, attributes included."""
     return html.escape(printable(text), quote=True)
+
+
+def prose(text: object) -> str:
+    """The same of a sentence, in which no line begins with a percent sign."""
+    return esc(_PERCENT.sub("\u00a0%", str(text)))
 
 
 def printable(text: object) -> str:
@@ -22,7 +29,7 @@ def printable(text: object) -> str:
 
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of plain text."""
-    return f"<p{_class(kind)}>{esc(text)}</p>"
+    return f"<p{_class(kind)}>{prose(text)}</p>"
 
 
 def table(
@@ -70,7 +77,7 @@ def section(anchor: str, title: str, *markup: str) -> str:
 
 def figure(chart: str, caption: str) -> str:
     """A chart (markup) with its caption (plain text) below."""
-    return f"<figure>{chart}<figcaption>{esc(caption)}</figcaption></figure>"
+    return f"<figure>{chart}<figcaption>{prose(caption)}</figcaption></figure>"
 
 
 def side_by_side(*markup: str) -> str:

@@ -64,6 +64,7 @@ def line_chart(
             "line": {"color": color(curve.color), "dash": curve.dash, "width": 2 if curve.replicate is None else 1.2},
             "marker": {"color": color(curve.color), "size": 5 if curve.replicate is None else 3},
             "hovertemplate": f"%{{y:.{digits}f}} at %{{x:,}}",
+            "cliponaxis": False,  # else a dot at x = 0 is half a dot
             **_of_replicate(curve, curve.label not in {other.label for other in curves[:place]}, digits),
         }
         for place, curve in enumerate(curves)
@@ -81,6 +82,12 @@ def line_chart(
         "showlegend": True,
     }
     return chart(traces, layout, title=title)
+
+
+def is_cut(curves: Sequence[Curve], skip: float) -> bool:
+    """Whether `line_chart` with this `skip` leaves a point above the picture."""
+    top = _range_after(skip, curves).get("range", [math.inf])[-1]
+    return any(math.isfinite(y) and y > top for curve in curves for _, y in curve.points)
 
 
 def _of_replicate(curve: Curve, first: bool, digits: int) -> JsonObject:

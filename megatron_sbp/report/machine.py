@@ -12,7 +12,7 @@ from megatron_sbp.report.paper import MARKS
 def environment_section(data: ReportData) -> str:
     """Versions, hardware and engines; the recipe."""
     found: JsonObject = data.results["environment"]
-    rows = [[name, _told(name, value)] for name, value in found.items()]
+    rows = [["memory" if name == "memory_bytes" else name, _told(name, value)] for name, value in found.items()]
     engines = [
         [name.replace("_", " "), NOTHING if value is None else str(value)]
         for name, value in data.results["engines"].items()

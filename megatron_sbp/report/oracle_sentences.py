@@ -54,8 +54,8 @@ def _why_behind(results: JsonObject, figure: str) -> str:
     read = ""
     if None not in times.values() and times["oracle"] < times["baseline"]:
         read = (
-            f" It read its documents {fixed(times['oracle'], 1)} times over, the baseline those of D "
-            f"{fixed(times['baseline'], 1)} times, which may be the reason."
+            f" It read its documents {fixed(times['oracle'], 2)} times over, the baseline those of D "
+            f"{fixed(times['baseline'], 2)} times, which may be the reason."
         )
     key = {"test_loss": "gap_closed", "recall": "gap_closed_recall"}.get(figure, "gap_closed_accuracy")
     share = "no share of its gain is given" if results.get(key) is None else "a share of its gain can exceed 100\u00a0%"

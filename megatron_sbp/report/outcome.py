@@ -10,7 +10,7 @@ from megatron_sbp.report import paper
 from megatron_sbp.report.arm_table import MOST_COLUMNS, Figure, arm_table
 from megatron_sbp.report.data import ReportData
 from megatron_sbp.report.harness_table import harness_tables
-from megatron_sbp.report.html import esc, folded, missing, paragraph, section, table
+from megatron_sbp.report.html import esc, folded, missing, paragraph, prose, section, table
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import (
@@ -33,7 +33,7 @@ def headline_box(data: ReportData) -> str:
 
 def words_section(data: ReportData) -> str:
     """The outcome in sentences."""
-    items = "".join(f"<li>{esc(sentence)}</li>" for sentence in verdict(data.results))
+    items = "".join(f"<li>{prose(sentence)}</li>" for sentence in verdict(data.results))
     return section("words", "In words", f'<div class="verdict"><ul>{items}</ul></div>')
 
 
@@ -91,7 +91,7 @@ def _figures(arms: JsonObject) -> list[Figure]:
             lambda arm: with_error(arm["test_bits_per_byte"], arm["test_bits_per_byte_stderr"], 4),
         ),
         Figure("continuation picked among four", accuracy, lead=True),
-        Figure("questions (chance is 25 %)", lambda arm: count(arm["choice_questions"])),
+        Figure("questions (chance is 25\u00a0%)", lambda arm: count(arm["choice_questions"])),
         *recalled,
         Figure("tokens per second in training", lambda arm: count(arm["tokens_per_second"])),
         Figure("seconds in training", lambda arm: fixed(arm["seconds"], 1)),
@@ -182,11 +182,12 @@ def _differences(results: JsonObject) -> str:
         return ""
     told = [
         f"in {what} " + (f"none ({reason})" if (reason := results[f"{key}_reason"]) else _share(results, key))
-        for key, what in (
-            ("gap_closed", "test loss"),
-            ("gap_closed_accuracy", "accuracy"),
-            ("gap_closed_recall", "closed-book recall"),
+        for key, figure, what in (
+            ("gap_closed", "test_loss", "test loss"),
+            ("gap_closed_accuracy", "choice_accuracy", "accuracy"),
+            ("gap_closed_recall", "recall", "closed-book recall"),
         )
+        if any(arm[figure] is not None for arm in results["arms"].values())
     ]
     caption = (
         "Paired: the same test sequences and the same questions for both arms; in brackets, the 95 % interval over them"

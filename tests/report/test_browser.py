@@ -47,6 +47,9 @@ def data(tmp_path_factory) -> ReportData:
     # As every run has them; the longest heading of a row.
     hubs = {"mean": 2.8, "largest": 8, "share_of_top_percent": 0.03, "hubs": [{"id": "bio-12345"}]}
     found.synthesizers["related"].pairs["train"]["seeds_per_target"] = hubs
+    # The widest table beside another.
+    looked_up = {"documents": 19_842, "mean": 0.01451, "standard_error_at_limit": 0.036, "sampled": 0.25}
+    found.synthesizers["related"].synthetic["measured"] = {"corpus_copying": looked_up}
     return found
 
 

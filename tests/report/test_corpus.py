@@ -43,6 +43,10 @@ def test_the_ledger_sets_planned_beside_consumed(data):
     assert rows(ledger_section(data))[label][1:3] == ["–", "–"]
 
 
+def test_the_oracle_reads_documents_of_its_own(data):
+    assert "oracle: own documents" in rows(ledger_section(data))
+
+
 def test_bars_of_the_ledger_divide_real_tokens_into_first_and_further_readings(data):
     sbp = data.results["arms"]["sbp"]
     found = chart_of(ledger_section(data))
@@ -105,7 +109,7 @@ def test_filters_name_every_rule(data):
     assert (synthetic.data[0]["y"], synthetic.data[0]["x"]) == (["repetition"], [11])
     first(data).synthetic["dropped"] = {"repetition": 0, "copying": 0}
     page = filters_section(data)
-    assert len(charts_of(page)) == 1 and "Nothing, by none of the rules repetition and copying." in page
+    assert len(charts_of(page)) == 1 and "None; the rules are repetition and copying." in page
     data.documents, first(data).synthetic = None, None
     page = filters_section(data)
     assert "Missing: documents/audit.json" in page and "Missing: synthetic/audit.json" in page

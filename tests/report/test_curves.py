@@ -36,6 +36,12 @@ def test_held_out_loss_opens_the_page_and_train_loss_comes_later(run):
     assert held_out.layout["yaxis"]["range"][1] < max(sbp["y"])  # the steep start is cut off
     assert held_out.layout["yaxis"]["title"]["text"] == "held-out loss (nats per token)"
     assert "recall" not in opening
+    data = data_of(run)
+    for replicates in data.metrics.values():
+        replicates[:] = [[row for row in rows if row["tokens"]] for rows in replicates]
+    for written, late in ((opening, opening_section(data)), (training, training_section(data))):
+        told = "A steep start is cut off at the top"
+        assert told in written and (told in late) == (written is training)
 
 
 def test_recall_against_tokens_is_the_first_picture(run):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from megatron_sbp.report.html import esc, folded, paragraph, section, table
+from megatron_sbp.report.html import esc, figure, folded, paragraph, section, table
 
 EVIL = "</pre><script>alert(1)</script>\" onload='x' &amp; \x1b[31m\x00\x07\u202e\ud800 \t\n é"
 
@@ -26,6 +26,16 @@ def test_escapes_and_control_characters():
     assert not set('<>"\x1b\x00\x07\u202e\ud800') & set(escaped) and r"\x1b[31m\x00\x07\u202e\ud800" in escaped
     assert escaped.endswith("\t\n é")
     escaped.encode()
+
+
+def test_no_line_of_a_sentence_begins_with_a_percent_sign():
+    for markup in (
+        paragraph("the 95 % interval"),
+        figure("", "the 95 % interval"),
+        table([], [], caption="the 95 % interval"),
+    ):
+        assert "the 95\u00a0% interval" in markup
+    assert esc("what a document says: 95 %").endswith("95 %")
 
 
 def test_pieces_hold_texts_only():

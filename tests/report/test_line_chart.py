@@ -7,7 +7,7 @@ import math
 import pytest
 from support.charts import Chart, chart_of
 
-from megatron_sbp.report.line_chart import Curve, line_chart
+from megatron_sbp.report.line_chart import Curve, is_cut, line_chart
 
 
 def draw(values, **more) -> Chart:
@@ -27,6 +27,7 @@ def test_only_marked_curves_have_dots_and_each_says_its_value():
     assert draw([(0, 1.0)]).data[0]["mode"] == "lines"
     marked = draw([(1000, 2.5)], marks=True).data[0]
     assert marked["mode"] == "lines+markers" and marked["hovertemplate"] == "%{y:.4f} at %{x:,}"
+    assert marked["cliponaxis"] is False  # a dot at x = 0 is whole
     assert "<extra>" not in marked["hovertemplate"]  # where plotly says the curve's name
 
 
@@ -49,6 +50,8 @@ def test_a_steep_beginning_leaves_the_picture_until_a_reader_zooms_out():
     whole, cut = (chart_of(line_chart(curves, title="t", x_label="x", y_label="y", skip=skip)) for skip in (0.0, 0.05))
     assert "range" not in whole.layout["yaxis"] and whole.data == cut.data  # the points are there
     assert cut.layout["yaxis"]["range"] == pytest.approx([0.88, 3.12])
+    assert is_cut(curves, 0.05) and not is_cut(curves, 0.0)
+    assert not is_cut([Curve("a", "sbp", [(1, 3.0), (2, 2.0), (10, 1.0)])], 0.05)
 
 
 def test_the_ring_stands_at_its_point_with_its_label():

@@ -24,6 +24,6 @@ def test_the_environment_is_told_in_words(tmp_path):
     found = environment_section(data(tmp_path))
     cells = re.findall(r'<th scope="row">([^<]*)</th><td>([^<]*)</td>', found)
     assert ("gpu", "none") in cells
-    assert ("memory_bytes", "3.0 GiB") in cells and ("vllm", "not installed") in cells and ("cpus", "a, b") in cells
+    assert ("memory", "3.0 GiB") in cells and ("vllm", "not installed") in cells and ("cpus", "a, b") in cells
     assert ("neighbor search", "scann") in cells and ("synthesis", "–") in cells
     assert "run_folder:" in found  # the recipe, written out

@@ -37,7 +37,7 @@ def test_an_oracle_that_recalls_less_is_called_no_upper_bound(behind):
     assert "SBP (by 10.0 points [+5.7, +17.6])" in told
     assert ("the repetition baseline (by 10.0 points)" in told) == ("baseline" in behind)
     assert "no upper bound in this figure, and no share of its gain is given." in told
-    assert told.endswith("0.9 times over, the baseline those of D 74.8 times, which may be the reason.")
+    assert told.endswith(" 0.95 times over, the baseline those of D 74.75 times, which may be the reason.")
 
 
 def test_an_oracle_behind_in_test_loss_is_said_and_one_ahead_is_not():

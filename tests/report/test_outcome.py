@@ -61,6 +61,12 @@ def test_few_arms_are_columns_and_all_differences_are_shown(three):
     assert len(differences) == 1 + 3 and "<details>" not in markup
 
 
+def test_a_share_of_the_oracles_gain_is_told_of_what_was_measured(three):
+    told = results_section(three).partition("Share of the oracle's gain that SBP reaches: ".replace("'", "&#x27;"))[2]
+    told = told.partition("</p>")[0]
+    assert told.startswith("in test loss ") and "; in accuracy " in told and "recall" not in told
+
+
 def test_many_arms_are_rows_in_every_table(nine):
     markup = results_section(nine)
     for corner in ("this run", "closed-book recall by documents in D"):
