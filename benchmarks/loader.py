@@ -252,7 +252,7 @@ def together(ranks: int, work: Work) -> tuple[dict[str, float], dict[str, float]
 
 def measured(work: Work, pipe: Any) -> None:
     with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the peak begins anew
+        file.write("5")  # resets the peak
     before = memory()
     figures, alive = work()
     after = memory()

@@ -1,7 +1,7 @@
 """What the training benchmarks share: made-up tokens, the command line of a real training run, and Megatron's own log.
 
 Random ids cost a training step what real text costs: the same products, the same loss. No tokenizer is needed for them,
-so Megatron's NullTokenizer stands in.
+so Megatron's NullTokenizer is enough.
 """
 
 from __future__ import annotations

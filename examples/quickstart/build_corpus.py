@@ -26,7 +26,7 @@ MIN_CHARACTERS = 200
 """Shorter documents are left out: acronyms, and entries that only point to another one."""
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_LINK = "\x01"  # stands around the words of a link to somewhere outside
+_LINK = "\x01"  # encloses the words of an external link
 _CODE_INDENT = 4  # prose is indented by 3
 _DEBIAN_INDENT = 6  # what Debian added to the dictionary is indented by 7, or 6
 

@@ -158,7 +158,7 @@ def _names(reader: TorchDistReader, model: Model, vocabulary: int) -> dict[str, 
 
 
 def _dtype(stored: torch.dtype, precision: str | None) -> torch.dtype:
-    """Type of the exported weights: the one asked for, or that of the checkpoint's embedding."""
+    """Type of the exported weights: the one requested, or that of the checkpoint's embedding."""
     import torch
 
     return stored if precision is None else {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]

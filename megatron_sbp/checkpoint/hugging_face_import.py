@@ -158,7 +158,7 @@ def _equal(reader: SafetensorsReader, one: str, other: str) -> bool:
 
 
 def _dtype(reader: SafetensorsReader, pieces: list[mapping.Piece], precision: str | None) -> torch.dtype:
-    """Type of the written weights: the one asked for, or that of the checkpoint's embedding."""
+    """Type of the written weights: the one requested, or that of the checkpoint's embedding."""
     import torch
 
     kinds = {name: reader.dtype(name) for piece in pieces for name in piece.names}  # refuses what it cannot read

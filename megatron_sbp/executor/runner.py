@@ -5,7 +5,7 @@ manifest; when all units are done, `finish` makes the joint outputs, and the sta
 
     stages/NAME.json            settings, digests of inputs and outputs, seconds; its presence means "finished"
     stages/NAME/UNIT.json       the same for one unit
-    stages/NAME/started.json the fingerprint of the work in progress
+    stages/NAME/started.json    the fingerprint of the work in progress
 
 Each has a fingerprint, the digest of settings and inputs. A changed recipe or input gives another fingerprint, and the
 stage is redone beside its old outputs, in .work/NAME-FINGERPRINT/, which replaces them only once it is complete

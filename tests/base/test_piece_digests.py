@@ -1,4 +1,4 @@
-"""Digests of pieces: as defined, of the bytes asked for, and different where one byte is."""
+"""Digests of pieces: as defined, of the bytes requested, and different where one byte is."""
 
 from __future__ import annotations
 

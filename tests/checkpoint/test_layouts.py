@@ -61,7 +61,7 @@ def made(tmp_path_factory, run_megatron) -> Path:
             load = {"load": str(folder / "imported" / name / "release")}
             logits = {"logits": str(folder / "logits" / f"{name}-{layout}.npy")}
             jobs.append({**common, "layout": LAYOUTS[layout], **load, **logits})
-    jobs.sort(key=lambda job: job["layout"])  # Megatron is set up anew for each
+    jobs.sort(key=lambda job: job["layout"])  # Megatron is set up again for each
     run_megatron(jobs, folder, ranks=4)
     return folder
 

@@ -127,7 +127,7 @@ def test_no_documents():
 
 @pytest.mark.parametrize("rows_at_once", [1 << 20, 999])
 def test_of_many_clashes_the_first_are_told_and_all_counted(rows_at_once):
-    """Ids that begin anew in every file: a list of all clashes took 300 bytes for each, 170 GB at 582 million."""
+    """Ids that restart in every file: a list of all clashes took 300 bytes for each, 170 GB at 582 million."""
     documents = [[(f"id{n}", f"text {n} of {part}") for n in range(1500)] for part in range(4)]
     tables = [part_of(part) for part in documents]
     chosen = choose(tables, rows_at_once)

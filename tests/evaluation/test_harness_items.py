@@ -30,7 +30,7 @@ doc_to_choice: "{{[one, other]}}"
 doc_to_target: "{{end}}"
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
-"""As Winogrande: the choices stand in front, and the text says which of them is right."""
+"""As Winogrande: the choices come first, and the text says which of them is right."""
 
 
 FRAMED = """

@@ -12,7 +12,7 @@ from megatron_sbp.evaluation.row_choice import choose
 from megatron_sbp.pairing.document_rows import rows_of
 
 LOOP = "the same words again and " * 20
-PLAIN = "every word of this sentence stands in it only once so nothing can repeat here at all"
+PLAIN = "every word of this sentence appears in it only once so nothing can repeat here at all"
 
 
 def unlike(count: int, seed: int = 0) -> list[str]:

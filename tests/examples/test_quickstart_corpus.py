@@ -43,7 +43,7 @@ def test_the_corpus_is_what_its_page_says(corpus):
 
 def test_the_text_is_prose_without_markup(corpus):
     texts = [row["text"] for row in corpus]
-    # Braces stand in programs and sets, and in a handful of the dictionary's own slips.
+    # Braces occur in programs and sets, and in a handful of the dictionary's own slips.
     assert sum(bool(re.search(r"^\S.*[{}]", text, re.MULTILINE)) for text in texts) < 40
     assert not any("\n\n\n" in text or text != text.strip() or "\t" in text or "\x01" in text for text in texts)
     assert not any(re.search(r"\n\(\d{4}-\d\d-\d\d\)$", text) for text in texts)

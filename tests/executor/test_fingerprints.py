@@ -1,4 +1,4 @@
-"""Units that read files of their own: more leave the others done, and a changed one asks before it is made anew."""
+"""Units that read files of their own: more leave the others done, and a changed one asks before it is redone."""
 
 from __future__ import annotations
 

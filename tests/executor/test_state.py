@@ -62,7 +62,7 @@ def test_stale_and_damaged(folder):
 )
 def test_a_stage_that_cannot_be_counted_is_shown_with_its_reason(folder, text, found):
     class Counted(Words):
-        """How many units there are stands in an output of another stage."""
+        """An output of another stage has the number of units."""
 
         def units(self, run):
             return ["00000", "00001"][: files.read_json(file)["units"]]

@@ -1,4 +1,4 @@
-"""Items that stand in texts, against plain Python."""
+"""Items that occur in texts, against plain Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a text stands in a corpus."""
+"""How much of a text occurs in a corpus."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_copies_are_found_wherever_they_stand_and_new_text_is_not():
     found = measure(overlap, corpus)
     assert found["copy"] == {"corpus_copying": 1.0, "novel_ngrams": 0.0}
     assert found["new"] == {"corpus_copying": 0.0, "novel_ngrams": 1.0}
-    # "green ideas sleep " has 18 letters: 6 of the 28 shingles of 13 stand in the corpus, and 1 of 5 word 3-grams.
+    # "green ideas sleep " has 18 letters: 6 of the 28 shingles of 13 occur in the corpus, and 1 of 5 word 3-grams.
     assert found["half"]["corpus_copying"] == pytest.approx(6 / (len(half) - 12))
     assert found["half"]["novel_ngrams"] == pytest.approx(4 / 5)
 

@@ -59,7 +59,7 @@ def test_core_hours_of_60_million_documents_are_those_of_the_page():
 
 
 def test_tokenizing_english_text_is_as_measured():
-    """With two workers, each of which meets the words anew."""
+    """With two workers, each of which meets every word for the first time."""
     results = (EXAMPLES.parent / "benchmarks" / "results" / "2026-11-29-tokenizing.md").read_text()
     rows = [line.split("|") for line in results.splitlines() if line.startswith("| without the start")]
     per_second = float(rows[-1][6].replace(",", ""))

@@ -143,7 +143,7 @@ def test_nothing_is_overwritten_and_an_interrupted_start_leaves_nothing(run, pub
     (tmp_path / ".out.partial").mkdir()
     (tmp_path / ".out.partial" / ".sbp-publish").touch()  # what a killed start leaves
     (tmp_path / ".out.partial" / "models" / "made-up-sbp").mkdir(parents=True)  # of version 0.1
-    _publish(run, tmp_path / "out")  # begins anew
+    _publish(run, tmp_path / "out")  # starts over
     assert not (tmp_path / ".out.partial").exists()
     names = {path.relative_to(tmp_path / "out") for path in _digests(tmp_path / "out")}
     assert names == {path.relative_to(published) for path in before}

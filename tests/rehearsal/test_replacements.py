@@ -1,4 +1,4 @@
-"""What stands in the place of what is not where a rehearsal runs."""
+"""What replaces the things that a rehearsal has no access to."""
 
 from __future__ import annotations
 

@@ -90,12 +90,12 @@ def test_a_text_with_a_test_document_or_a_question_is_dropped_where_the_recipe_s
     run = make_run("undisturbed", "filter.contaminated=drop", "filter.max_copying=1", "filter.max_repetition=1")
     document = next(row["text"] for shard in run.document_shards("test") for row in files.read_jsonl_zst(shard))
     question = {
-        "prompt": "Quite other words than those stand in",
+        "prompt": "Quite other words than those are in",
         "choices": ["this one", "that one"],
         "answer": "this one",
     }
     (run.root.parent / "questions.jsonl").write_text(json.dumps(question))
-    asked = "Quite other words than those stand in this one: so it is with every text without an end in sight."
+    asked = "Quite other words than those are in this one: so it is with every text without an end in sight."
     rows = rewrite_generations(run, {0: f"Once more: {document}", 1: asked})
     execute_synthesis(run, "judge", "deduplicate", "filter")
     audit = files.read_json(run.audit_synthetic)

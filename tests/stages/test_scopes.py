@@ -1,4 +1,4 @@
-"""The graph of any arms, synthesizers and replicates: what is shared, what is made anew, and where it is."""
+"""The graph of any arms, synthesizers and replicates: what is shared, what is redone, and where it is."""
 
 from __future__ import annotations
 

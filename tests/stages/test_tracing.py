@@ -91,7 +91,7 @@ def test_verdicts_are_those_of_the_filter(filtered, rows):
 
 
 def test_a_duplicate_names_what_it_repeats(filtered, tmp_path):
-    """A text that stands in an earlier shard already, when the filters come to it; a loop and a copy may pass."""
+    """A text that an earlier shard has already, when the filters come to it; a loop and a copy may pass."""
     shutil.copytree(filtered.root.parent, tmp_path / "again")
     run = run_of(tmp_path / "again", "filter.max_repetition=1", "filter.max_copying=1")
     kept = next(files.read_jsonl_zst(filtered.synthetic / "00000.jsonl.zst"))

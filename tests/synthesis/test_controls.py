@@ -135,5 +135,5 @@ def test_what_the_stage_reads_and_where_it_runs(make_run):
     assert "tokenize-pairs" in tuned.reads(run) and "tokenize-pairs" not in samples.reads(run)
     assert "export-synthesizer" in samples.reads(run) and "export-synthesizer" not in noise.reads(run)
     assert (tuned.device, samples.device, noise.device) == ("gpu", "gpu", "cpu")
-    # Runs that were made before there was a choice are not made anew.
+    # Runs that were made before there was a choice are not redone.
     assert "method" not in tuned.unit_settings(run) and samples.unit_settings(run)["method"] == "samples"

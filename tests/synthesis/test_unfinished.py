@@ -98,7 +98,7 @@ def test_a_damaged_file_keeps_what_is_in_front_of_the_damage(tmp_path, damage):
     assert again.done[0].tokens.tolist() == [0, 1, 2] and [again.done[n].finished for n in (0, 1)] == [True, False]
     again.add((3, 4), texts(2, 2))
     assert sorted(Unfinished(output, "x").done) == sorted([*again.done, 3, 4])
-    assert Unfinished(output, "y").done == {} and Unfinished(output, "x").done == {}, "another one begins anew"
+    assert Unfinished(output, "y").done == {} and Unfinished(output, "x").done == {}, "another one starts over"
 
 
 def test_work_adds_up_over_interruptions_and_what_is_fresh_does_not(tmp_path, monkeypatch):

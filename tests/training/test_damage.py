@@ -107,7 +107,7 @@ def test_a_training_that_has_ended_is_damaged_where_its_results_are(folder, harm
 
 
 def test_a_checkpoint_beyond_the_tracker_is_not_gone_to(folder):
-    """Killed before the tracker named it: a later start cuts off the records of its steps, and may begin it anew."""
+    """Killed before the tracker named it: a later start cuts off the records of its steps, and may restart it."""
     (folder / tracker.NAME).write_text("16")
     assert last_intact(folder, [flip(folder, 16)]) == 8
 

@@ -27,7 +27,7 @@ def test_means_are_over_tokens_that_count(group):
         "real": {"loss": 3.0, "tokens": 3},
         "synthetic": {"loss": 7.0, "tokens": 3},
     }
-    assert losses.take(group, "cpu") == {}  # begun anew, though nothing was added
+    assert losses.take(group, "cpu") == {}  # restarted, though nothing was added
 
 
 def test_several_sequences_of_one_source_in_a_batch_all_count(group):

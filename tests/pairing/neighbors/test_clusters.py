@@ -30,7 +30,7 @@ def test_same_seed_same_bytes(helpers):
 
 
 def test_as_many_clusters_as_different_points(helpers):
-    """Equal points leave clusters empty: those begin anew elsewhere."""
+    """Equal points leave clusters empty: those restart elsewhere."""
     different = helpers.unit_vectors(10, 8).astype(np.float32)
     points = np.concatenate([np.repeat(different[:1], 200, axis=0), different[1:]])
     centers = k_means(points, 10, 1)

@@ -127,7 +127,7 @@ def test_index_in_a_folder_is_loaded_and_not_built_again(tmp_path, save_vectors,
         np.testing.assert_array_equal(one, other)
     assert capfd.readouterr() == ("", "")
     monkeypatch.undo()
-    search(vectors, Neighbors(k=10, leaves=13), folder)  # another plan: built anew
+    search(vectors, Neighbors(k=10, leaves=13), folder)  # another plan: rebuilt
     assert json.loads((folder / "plan.json").read_text())["plan"]["leaves"] == 13
 
 

@@ -81,5 +81,5 @@ def test_synthetic_text_first(corpus, tmp_path, monkeypatch):
     assert [source.name for source in written["first"].train] == ["synthetic", "real"]
     assert sorted(s.samples for s in written["first"].train) == sorted(s.samples for s in written["sbp"].train)
     assert (written["sbp"].order, written["first"].order) == ("mixed", "listed")
-    # Trainings that began before arms had an order go on: their locked data file has no such key.
+    # Training runs that began before arms had an order continue: their locked data file has no such key.
     assert "order" not in (tmp_path / "sbp" / "data.json").read_text()
