@@ -24,7 +24,7 @@ class ReportStage(Stage):
 
     name = "report"
     title = "write results.json and report/index.html, checked against the plan; print a summary"
-    version = 6
+    version = 7
 
     def __init__(self, stages: Collection[str] | None = None):
         self._stages = stages
