@@ -9,7 +9,7 @@ from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.hugging_face_names import ADDED_TOKENS, SPECIAL_TOKENS
 
 PROVENANCE = "provenance.json"
-"""In an export: of which training, with digests of its weights and its tokenizer."""
+"""In an export: of which training run, with digests of its weights and its tokenizer."""
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 TOKENIZER_FILES = ("tokenizer*", SPECIAL_TOKENS, ADDED_TOKENS, "roles.json", "chat_template*")
