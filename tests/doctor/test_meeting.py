@@ -88,6 +88,7 @@ def test_a_port_that_someone_else_has():
             Meeting(place(0, 2, port), 1)
 
 
+@pytest.mark.slow
 def test_a_rank_0_that_does_not_answer(port):
     with pytest.raises(Absent, match=rf"rank 0 did not answer on 127.0.0.1:{port} in 0.5 s \("):
         Meeting(place(1, 2, port), 0.5)

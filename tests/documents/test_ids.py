@@ -33,6 +33,7 @@ def test_spaces_in_a_row_are_no_hindrance(tmp_path):
     assert file.exists() and read_ids([tmp_path / "test" / "00000.jsonl.zst"]).to_pylist() == ["a"]
 
 
+@pytest.mark.slow
 def test_ids_of_a_run(mined):
     for split, count in (("train", 300), ("valid", 100)):
         shards = mined.document_shards(split)

@@ -13,6 +13,8 @@ from megatron_sbp.documents.reading import Document
 from megatron_sbp.documents.shard_writing import cut_shards
 from megatron_sbp.documents.splitting import choose, keys_at
 
+pytestmark = pytest.mark.slow
+
 PER_SHARD = 10
 
 

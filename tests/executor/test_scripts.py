@@ -214,6 +214,7 @@ def test_a_killed_process_is_retried_a_counted_number_of_times(tmp_path):
     assert done.returncode == 143  # ended by a signal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("left", "at_the_start", "killed"),
     [(17, None, True), (300, 17, False), (None, 17, True), (None, -5, False), (None, None, False)],

@@ -52,7 +52,7 @@ def test_names_of_stages_are_unique_in_every_example(file):
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_a_verb_is_a_file(file):
-    """Trainings and exports are one file each, whatever the arm or model."""
+    """Training and export are one file each, whatever the arm or model."""
     for stage in all_stages(load_recipe(file)):
         inner = getattr(stage, "stage", stage)
         verb = stage.name.partition(".")[0]

@@ -15,6 +15,8 @@ from megatron_sbp.tokenization import documents, encoding, pieces
 from megatron_sbp.tokenization.documents import preprocess_documents, tokenize_shard, tokenize_written
 from megatron_sbp.tokenization.written_ids import pack_ids
 
+pytestmark = pytest.mark.slow
+
 WORKERS = [2, pytest.param(4, marks=pytest.mark.exhaustive)]
 
 

@@ -61,6 +61,7 @@ def test_made_up_texts(trained, single_digits):
     assert_same(backend, words, texts, closing=None)  # words are known now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_every_character_whose_class_is_sure(trained, step):
     numbers = np.flatnonzero(classes() != word_table.UNSURE).tolist()

@@ -100,6 +100,7 @@ def _built_elsewhere(paths, settings, queue):
     queue.put([part.tobytes() for part in search(Vectors(paths), settings)])
 
 
+@pytest.mark.slow
 def test_same_index_in_every_process(save_vectors, helpers):
     """ScaNN's own training differs from build to build; ours must not."""
     vectors = save_vectors([helpers.unit_vectors(3000, 64, clusters=30)])
