@@ -8,18 +8,16 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from support import held_sbp
+from support.array_copies import until_neighbors, until_synthesis
 from support.mined_run import execute, foldoc_recipe
-from support.slurm_array import Array
+from support.slurm_array import Array, Holds
 from support.slurm_cluster import closed
-from support.synthesis_run import run_of
 from support.trained_run import MARK, processes
-from support.undone import undo
 from support.whole_program import RECIPE, ROOT, digests, run_sbp
 
 from megatron_sbp.base import files
@@ -27,15 +25,9 @@ from megatron_sbp.base.locks import locked
 from megatron_sbp.cli import main
 from megatron_sbp.executor import slurm, slurm_queue
 from megatron_sbp.executor.claim import claim
-from megatron_sbp.recipe import Neighbors, Recipe, dump_recipe, load_recipe
-from megatron_sbp.stages.deduplicate import DeduplicateStage
-from megatron_sbp.stages.embed import EmbedStage
-from megatron_sbp.stages.filter import FilterStage
-from megatron_sbp.stages.judge import JudgeStage
-from megatron_sbp.stages.neighbors import NeighborsStage
+from megatron_sbp.recipe import Neighbors, load_recipe
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
-from megatron_sbp.stages.synthesize import SynthesizeStage
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -111,31 +103,6 @@ def test_an_array_survives_what_happens_to_its_tasks(slurm, tmp_path, monkeypatc
     assert found == undisturbed and len(found) > 10
 
 
-class Holds:
-    """Where tasks of a run wait in the middle of their unit."""
-
-    def __init__(self, folder: Path, where: str):
-        self._folder, self._where = folder, where
-        folder.mkdir()
-
-    @contextlib.contextmanager
-    def __call__(self, *tasks: int) -> Iterator[None]:
-        """Inside the block these tasks wait."""
-        for task in tasks:
-            (self._folder / f"{task}.reached").unlink(missing_ok=True)
-            (self._folder / str(task)).write_text(self._where)
-        try:
-            yield
-        finally:
-            for task in tasks:
-                (self._folder / str(task)).unlink()
-
-    def process(self, task: int) -> psutil.Process | None:
-        """The process of a task that waits."""
-        file = self._folder / f"{task}.reached"
-        return psutil.Process(int(file.read_text())) if file.exists() and file.read_text() else None
-
-
 def disturb_in_the_middle(run: Run, graph: list[Stage], holds: Holds) -> None:
     """Does the same to the array of the last stage of a graph, each time in the middle of a unit, until it is through;
     and cuts a file of one finished unit, and removes one of another, before the second submission.
@@ -175,11 +142,6 @@ def output_of(run: Run, stage: Stage, task: int) -> Path:
     return run.root / min(unit["outputs"])
 
 
-def on_node3(recipe: Recipe) -> Recipe:
-    """With an array of four tasks in the partition of node3."""
-    return recipe.overridden("slurm", {"partition": "cpu", "cpu_partition": "cpu", "cpus_per_task": 1, "array_size": 4})
-
-
 @pytest.fixture
 def holds(slurm, tmp_path, monkeypatch):
     """Makes what says where tasks wait, and lets the jobs run `sbp` that does."""
@@ -203,18 +165,50 @@ WRITTEN = {
 """What a task has flushed in the middle of a unit."""
 
 
+def assert_neighbors_as(undisturbed: Run, run: Run) -> None:
+    patterns = ("neighbors/*/*.npz", "neighbors/audit.json")
+    assert below(run.root, *patterns) == below(undisturbed.root, *patterns)
+
+
+def two_in_the_middle(run: Run, graph: list[Stage], holds: Holds) -> Array:
+    """Submits the last stage of a graph as an array of two tasks, and waits until both are in the middle of a unit."""
+    array = Array(run, graph[-1].name)
+    slurm.submit(run, run.recipe.source, [], graph, command=HELD)
+    array.until(lambda: holds.process(1) is not None and holds.process(2) is not None, "the middle of the units")
+    assert array.states() == {1: "RUNNING", 2: "RUNNING"}
+    return array
+
+
+def test_generations_are_the_same_after_a_kill_and_a_preemption(synthesized, holds, tmp_path):
+    run, graph = until_synthesis("synthesize", synthesized, tmp_path, tasks=2)
+    waits = holds(WRITTEN["synthesize"])
+    with waits(1, 2):
+        array = two_in_the_middle(run, graph, waits)
+        array.kill(2, waits.process(2))
+        array.preempt(1)
+    array.start_again(1, 2)
+    array.until(lambda: array.states() == {1: "COMPLETED", 2: "COMPLETED"}, "the end")
+    assert below(run.root, "synthetic/generations/*") == below(synthesized / "run", "synthetic/generations/*")
+
+
+def test_neighbors_are_the_same_after_scancel_and_the_loss_of_a_node(mined, holds, tmp_path):
+    run, graph = until_neighbors(mined.recipe.neighbors, mined, tmp_path, tasks=2)
+    waits = holds(WRITTEN["neighbors"])
+    with waits(1, 2):
+        array = two_in_the_middle(run, graph, waits)
+        array.cancel(2)
+        array.set_node_down(1)
+    array.start_again(1)
+    array.until(lambda: array.states() == {1: "COMPLETED", 2: "CANCELLED"}, "the end of the other")
+    slurm.submit(run, run.recipe.source, [], graph, command=HELD)
+    assert list(array.states()) == [2], "only the task whose units are missing"
+    array.until_state(2, "COMPLETED")
+    assert_neighbors_as(mined, run)
+
+
 @pytest.mark.parametrize("name", ["filter", pytest.param("synthesize", marks=pytest.mark.exhaustive)])
 def test_synthetic_text_is_the_same_after_what_happens_in_the_middle_of_units(name, synthesized, holds, tmp_path):
-    shutil.copytree(synthesized, tmp_path / "copy")
-    shutil.move(tmp_path / "copy" / "run", tmp_path)
-    # As many generations for half of the tokens: `filter` is not to find that more are needed.
-    enough = ("synthesis.tokens=1000", "synthesis.margin=2.6")
-    loaded = run_of(tmp_path / "copy", f"run_folder={tmp_path / 'run'}", *enough)
-    run = Run.of(on_node3(loaded.recipe))
-    graph: list[Stage] = [SynthesizeStage(), JudgeStage(), DeduplicateStage(), FilterStage()]
-    while graph[-1].name != name:
-        undo(run, graph.pop())
-    undo(run, graph[-1])
+    run, graph = until_synthesis(name, synthesized, tmp_path, FILES)
     disturb_in_the_middle(run, graph, holds(WRITTEN[name]))
     patterns = ["synthetic/*.zst", "synthetic/audit.json"] if name == "filter" else ["synthetic/generations/*"]
     assert below(run.root, *patterns) == below(synthesized / "run", *patterns)
@@ -229,13 +223,6 @@ def test_neighbors_are_the_same_after_what_happens_in_the_middle_of_units(engine
         undisturbed = Run.of(foldoc_recipe(tmp_path / "undisturbed", neighbors=chosen))
         shutil.copytree(mined.root, undisturbed.root)
         execute(undisturbed, "neighbors")
-    recipe = foldoc_recipe(tmp_path / "run", neighbors=chosen)
-    short = recipe.overridden("evaluation", {"choice_context": 32})  # else no job would take the recipe
-    (tmp_path / "recipe.yaml").write_text(dump_recipe(on_node3(short)))
-    run = Run.of(load_recipe(tmp_path / "recipe.yaml"))
-    claim(run)
-    shutil.copytree(mined.root, run.root, dirs_exist_ok=True)
-    undo(run, NeighborsStage())
-    disturb_in_the_middle(run, [EmbedStage(), NeighborsStage()], holds(WRITTEN["neighbors"]))
-    patterns = ("neighbors/*/*.npz", "neighbors/audit.json")
-    assert below(run.root, *patterns) == below(undisturbed.root, *patterns)
+    run, graph = until_neighbors(chosen, mined, tmp_path, FILES)
+    disturb_in_the_middle(run, graph, holds(WRITTEN["neighbors"]))
+    assert_neighbors_as(undisturbed, run)

@@ -1,6 +1,6 @@
 """Jobs at their real time limit, one minute: two that Slurm warns, and one that gets no warning.
 
-They mostly wait: Slurm looks for such jobs twice a minute.
+They mostly wait, all three at once: Slurm looks for such jobs twice a minute.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from support import slurm_toy as toy
 from support import stage_toys
 from support.slurm_cluster import client
 
+from megatron_sbp.cli import main
 from megatron_sbp.executor import slurm, slurm_queue
 from megatron_sbp.executor.claim import claim
-from megatron_sbp.executor.job_notes import notes_on
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.recipe import load_recipe
 from megatron_sbp.stages.run_folder import Run
@@ -82,25 +83,35 @@ def start(folder: Path, how: str, signal: str) -> Limited:
     return limited
 
 
-def test_a_time_limit_puts_jobs_back_into_the_queue(slurm, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def jobs(slurm, tmp_path_factory) -> Iterator[dict[str, Limited]]:
+    """All of them, by name, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("jobs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield {
+            "heeds": start(folder / "heeds", "slow", WARNED),
+            "deaf": start(folder / "deaf", "deaf", WARNED),
+            "ended": start(folder / "ended", "slow", NOT_WARNED),
+        }
+
+
+def test_a_time_limit_puts_jobs_back_into_the_queue(jobs):
     """Nobody sends a signal but Slurm; one process ends when it is asked to, the other ignores that."""
-    monkeypatch.chdir(tmp_path)
-    heeds, deaf = start(tmp_path / "heeds", "slow", WARNED), start(tmp_path / "deaf", "deaf", WARNED)
-    for each in (heeds, deaf):
+    for each in (jobs["heeds"], jobs["deaf"]):
         each.until("PENDING")
         assert (each.run.root / "slow").read_text() == "began" and "the time limit is near" in each.log
-        assert ("killed before its time limit" in each.log) == (each is deaf)
+        assert ("killed before its time limit" in each.log) == (each is jobs["deaf"])
         each.completes()
         assert "Restarts=1" in client("scontrol", "show", "job", each.job)
 
 
-@pytest.mark.exhaustive  # a minute and a half
-def test_a_job_that_its_time_limit_ended_is_named_and_submitted_again(slurm, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    ended = start(tmp_path / "ended", "slow", NOT_WARNED)
+def test_a_job_that_its_time_limit_ended_is_named_and_submitted_again(jobs, capsys):
+    ended = jobs["ended"]
     ended.until("TIMEOUT")
-    [job] = slurm_queue.jobs_of(ended.run)
-    said = "\n".join(notes_on(ended.run, job))
+    assert main(["status", str(ended.run.recipe.source)]) == 0
+    said = capsys.readouterr().out
+    assert f"job {ended.job}, total: TIMEOUT" in said, said
     assert "its time limit ended it" in said and "DUE TO TIME LIMIT" in said and "`sbp submit`" in said
     [again] = submit(ended.run)
     ended.job = again.id

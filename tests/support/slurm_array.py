@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -50,14 +52,24 @@ class Array:
     def disturb(self, process: psutil.Process) -> None:
         """Kills the process of task 4 as for memory, cancels task 2, and sets down the node of task 3; task 1 is
         through. Then 3 and 4 start again."""
-        # As the kernel does it when memory runs out. This task has the number of the whole array.
-        process.kill()
-        self.until_state(4, "PENDING")
+        self.kill(4, process)  # This task has the number of the whole array.
         assert self.states() == {1: "COMPLETED", 2: "RUNNING", 3: "RUNNING", 4: "PENDING"}
-        client("scancel", f"{self.id}_2")
-        self.until_state(2, "CANCELLED")
+        self.cancel(2)
+        self.set_node_down(3)
+
+    def kill(self, task: int, process: psutil.Process) -> None:
+        """As the kernel does it when memory runs out; the task goes back into the queue."""
+        process.kill()
+        self.until_state(task, "PENDING")
+
+    def cancel(self, task: int) -> None:
+        client("scancel", f"{self.id}_{task}")
+        self.until_state(task, "CANCELLED")
+
+    def set_node_down(self, task: int) -> None:
+        """Sends the last running task back into the queue; then the node is there again."""
         client("scontrol", "update", "NodeName=node3", "State=DOWN", "Reason=test")
-        self.until_state(3, "PENDING")
+        self.until_state(task, "PENDING")
         self.until(lambda: not processes(self.run.root), "the end of all processes")
         client("scontrol", "update", "NodeName=node3", "State=RESUME")
 
@@ -78,3 +90,28 @@ class Array:
         self.until(lambda: not processes(self.run.root), "the end of the preempted task")
         faults = self.run.root / "logs" / "slurm" / "faults"
         assert not (faults / f"{self.id}_{task}.jsonl").exists(), "a preemption is no fault"
+
+
+class Holds:
+    """Where tasks of a run wait in the middle of their unit."""
+
+    def __init__(self, folder: Path, where: str):
+        self._folder, self._where = folder, where
+        folder.mkdir()
+
+    @contextlib.contextmanager
+    def __call__(self, *tasks: int) -> Iterator[None]:
+        """Inside the block these tasks wait."""
+        for task in tasks:
+            (self._folder / f"{task}.reached").unlink(missing_ok=True)
+            (self._folder / str(task)).write_text(self._where)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                (self._folder / str(task)).unlink()
+
+    def process(self, task: int) -> psutil.Process | None:
+        """The process of a task that waits."""
+        file = self._folder / f"{task}.reached"
+        return psutil.Process(int(file.read_text())) if file.exists() and file.read_text() else None
