@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.mounted import mount, unmount
-from support.slurm_cluster import client
+from support.slurm_cluster import client, silent
 from support.trained_run import BOUND, TrainedRun, processes
 from support.training_job import (
     WORDS,
@@ -106,6 +106,14 @@ def disk(tmp_path) -> Iterator[Path]:
     unmount(folder)
 
 
+def trains_to_the_end(training: TrainedRun, log: Path) -> None:
+    """Waits for it, and asks Slurm nothing."""
+    note, deadline = training.folder / "stopped.txt", time.monotonic() + 300
+    while not (note.exists() and note.read_text() == "end of the plan"):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+
+
 def fill(disk: Path, training: TrainedRun, log: Path, told: dict[str, str]) -> None:
     """A training job fails since the disk is full; afterwards there is room again."""
     job = submit(training, log, **told)
@@ -123,7 +131,8 @@ def fill(disk: Path, training: TrainedRun, log: Path, told: dict[str, str]) -> N
 
 
 def test_a_training_job_survives_what_happens_to_its_cluster(slurm, made, disk, tmp_path):
-    """The disk is full, a node is set down, the job is canceled, and a more urgent one takes a node."""
+    """The disk is full, a node is set down, the job is canceled, a more urgent one takes a node, and the controller is
+    silent while the training continues to its end."""
     log, faults = tmp_path / "job.out", tmp_path / "faults"
     copy(made / "prepared", disk / "run")
     training = TrainedRun(disk / "run", *WORDS, WORKERS, "launch.nodes=2")
@@ -147,6 +156,10 @@ def test_a_training_job_survives_what_happens_to_its_cluster(slurm, made, disk, 
     preempt("node1")
     back_in_the_queue(training, job, log, time.monotonic())
     start_again(job)
+    in_the_middle(training, job, log, training.iteration() + 2)
+    with silent(slurm):
+        assert client("squeue", "-h", "-t", "all", "-j", job) == ""
+        trains_to_the_end(training, log)
     assert ended(training, job, log, time.monotonic(), bound=300) == "COMPLETED", log.read_text()
     assert not list(faults.glob("*.jsonl")), "none of this is a fault of the training"
     assert_as_undisturbed(training, TrainedRun(made / "undisturbed"))

@@ -13,10 +13,8 @@ As a program it runs any number of sequences: `bash scripts/job_chaos.sh /scratc
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -27,7 +25,7 @@ import psutil
 import pytest
 from support.checkpoint_tensors import checkpoint_tensors
 from support.fault_sequences import Broken, FaultSequence, parser, run_sequences
-from support.slurm_cluster import client, cluster, install_slurm
+from support.slurm_cluster import client, cluster, install_slurm, silent
 from support.trained_run import MARK, TrainedRun, processes
 from support.watched_sequence import ENDS_WITHIN
 from support.whole_program import RECIPE, ROOT, environment, run_sbp
@@ -152,10 +150,8 @@ class JobSequence(FaultSequence):
     def controller(self) -> None:
         """The controller does not answer for a while; the training continues, and is canceled later."""
         job = self._working()
-        [pid] = [int((self.slurm / "slurmctld.pid").read_text())]
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(self.random.uniform(1, 10))
-        os.kill(pid, signal.SIGCONT)
+        with silent(self.slurm):
+            time.sleep(self.random.uniform(1, 10))
         self._wait(5, job)
         client("scancel", job)
         self._await_end(job, time.monotonic())

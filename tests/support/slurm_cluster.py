@@ -147,6 +147,17 @@ def closed(*partitions: str) -> Iterator[None]:
             client("scontrol", "update", f"PartitionName={name}", "State=UP")
 
 
+@contextlib.contextmanager
+def silent(folder: Path) -> Iterator[None]:
+    """Inside the block, the controller of the cluster in this folder does not answer."""
+    pid = int((folder / "slurmctld.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def _start(words: list[str]) -> None:
     """Starts a daemon, which goes into the background by itself."""
     # Not through pipes: the daemon would keep them open, and waiting for their end would never end.
