@@ -22,6 +22,7 @@ from megatron_sbp.recipe import Recipe
 if TYPE_CHECKING:
     from megatron_sbp.pairing.embedding import Embedder
 
+_GROUPS = ("synthetic", "generations")
 _SEEDED = ("to_seed", "random_pairs", "seed_gain")
 """Figures of texts with a seed document."""
 
@@ -39,12 +40,13 @@ def similarity_figures(
 
     Returns:
         Of the kept texts `to_seed` (to their seed document), `random_pairs` (to another text's seed document),
-        `seed_gain` (the difference, paired), `reads_seed` (whether its interval is above zero), and `documents`; under
-        `generations` the same figures of the raw texts. Of real documents `real_pairs` (the pairs tuned on) and
-        `real_random_pairs`. None where there are no seed documents, or no pairs.
+        `seed_gain` (the difference, paired), `reads_seed` (whether its interval is above zero), and `documents` (not
+        counting empty ones); under `generations` the same figures of the raw texts. Of real documents `real_pairs` (the
+        pairs tuned on) and `real_random_pairs`. None where there are no seed documents, or no pairs.
     """
     shards = numbered_shards(embeddings, ".npy")
-    kept_texts, raw_texts = samples["synthetic"], samples["generations"]
+    # A raw generation may be empty: it has no embedding, or one that says nothing.
+    kept_texts, raw_texts = ([one for one in samples[group] if one.text.strip()] for group in _GROUPS)
     embedder: Embedder | None = None
     if with_seeds(kept_texts) or with_seeds(raw_texts):
         from megatron_sbp.pairing.embedding import Embedder

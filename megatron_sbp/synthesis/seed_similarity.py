@@ -28,7 +28,7 @@ def write_similarities(
 
     Args:
         generations: raw generations, .jsonl.zst.
-        output: .npy, float32 [generations], written atomically; NaN for text without a seed document.
+        output: .npy, float32 [generations], written atomically; NaN for text without a seed document, 0 for empty text.
         embedder: the model that embedded D.
         embeddings: vectors of D, .npy files, in order.
         label: for the progress line.
@@ -47,6 +47,8 @@ def write_similarities(
     rows = list(files.read_jsonl_zst(generations))
     found = np.full(len(rows), np.nan, np.float32)
     seeded = [place for place, row in enumerate(rows) if row["seed_row"] is not None]
+    found[seeded] = 0
+    seeded = [place for place in seeded if rows[place]["text"].strip()]  # some models embed nothing as a zero
     with Progress(label, len(seeded), "generations") as progress:
         for some in itertools.batched(seeded, _AT_ONCE):
 

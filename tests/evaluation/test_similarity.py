@@ -37,6 +37,15 @@ def test_raw_generations_have_figures_of_their_own(mined, documents):
     assert raw["seed_gain"] == pytest.approx(raw["to_seed"] - raw["random_pairs"])
 
 
+def test_empty_texts_do_not_count(mined, documents):
+    """Some models embed nothing as a zero: a raw generation that had ended at once ended the evaluation."""
+    samples = {"synthetic": texts_of(["", *documents[:9]], [*range(10)]), "generations": texts_of(["", " \n"], [0, 1])}
+    found = similarity_figures(mined.embeddings("train"), None, samples, mined.recipe)
+    full = {"synthetic": texts_of(documents[:9], [*range(1, 10)]), "generations": []}
+    assert found == similarity_figures(mined.embeddings("train"), None, full, mined.recipe)
+    assert found["documents"] == 9 and found["generations"]["documents"] == 0
+
+
 def test_texts_without_a_seed_document_have_none(mined, documents):
     samples = {"synthetic": [], "generations": texts_of(documents[:5], [0, 1, None, 3, 4])}
     found = similarity_figures(mined.embeddings("train"), None, samples, mined.recipe)

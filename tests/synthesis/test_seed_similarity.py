@@ -11,6 +11,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.embedding import Embedder
 from megatron_sbp.recipe import Embedding
+from megatron_sbp.rehearsal.made_up_models import make_embedder
 from megatron_sbp.synthesis import seed_similarity
 from megatron_sbp.synthesis.seed_similarity import write_similarities
 
@@ -46,9 +47,21 @@ def test_every_generation_beside_its_seed_document(tmp_path, embedder, monkeypat
     write_similarities(generations(tmp_path), tmp_path / "out.npy", embedder, parts, "test")
     found = np.load(tmp_path / "out.npy")
     assert found.dtype == np.float32 and np.isnan(found).tolist() == [False, False, True, False, False]
-    expected = [embedder.encode([text])[0] @ vectors[seed] for text, seed in WRITTEN if seed is not None]
-    np.testing.assert_allclose(found[[0, 1, 3, 4]], expected, atol=1e-3)
+    expected = [embedder.encode([text])[0] @ vectors[seed] for text, seed in WRITTEN if seed is not None and text]
+    np.testing.assert_allclose(found[[0, 1, 3]], expected, atol=1e-3)
+    assert found[4] == 0  # an empty text
     assert found[0] > found[1] + 0.2 and found[3] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_model_that_embeds_nothing_as_a_zero_is_not_asked_about_empty_texts(tmp_path):
+    """It was an error about the model, which ended the stage."""
+    make_embedder(tmp_path / "model", SEEDS, max_tokens=16, seed=1)
+    own = Embedder(Embedding(model=str(tmp_path / "model"), max_tokens=16), tmp_path, "cpu")
+    with pytest.raises(InputError, match="the embedding of text 1 is zero"):
+        own.encode(["A dog.", ""])
+    np.save(tmp_path / "a.npy", own.encode(SEEDS).astype(np.float16))
+    write_similarities(generations(tmp_path), tmp_path / "out.npy", own, [tmp_path / "a.npy"], "test")
+    assert np.load(tmp_path / "out.npy")[3:] == pytest.approx([1, 0], abs=1e-3)
 
 
 def test_vectors_of_another_model_are_refused(tmp_path, embedder):
