@@ -126,12 +126,14 @@ def show_trace(run: Run, graph: list[Stage], options: argparse.Namespace) -> int
     """`sbp trace`."""
     import json
 
-    from megatron_sbp.executor.read_files import check_unchanged
+    from megatron_sbp.executor.read_files import WrittenFiles
     from megatron_sbp.stages.tracing import trace_document
     from megatron_sbp.synthesis.trace_text import format_trace
 
+    written = WrittenFiles(run, [stage.name for stage in graph])
+
     def check(paths: Sequence[Path]) -> None:
-        check_unchanged(run, [stage.name for stage in graph], map(run.relative, paths))
+        written.check(map(run.relative, paths))
 
     found = trace_document(run, options.document, options.synthesizer, options.replicate, check)
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else printable(format_trace(found)))

@@ -14,26 +14,43 @@ from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
 
-def check_unchanged(run: Run, stages: Iterable[str], inputs: Iterable[str]) -> None:
-    """Refuses to read files that differ from what finished stages wrote: of another run, truncated, edited.
-
-    Contents are read only where size or modification time differ, as in a copied run folder; times of files with the
-    same contents are recorded, so that the next process need not read them. Missing files are left to the reader.
+class WrittenFiles:
+    """What finished stages wrote, by their manifests, which are read once.
 
     Args:
         run: the run.
-        stages: names of the finished stages.
-        inputs: paths in the run folder that are read; names of files outside are passed over.
+        stages: names of stages; those that are not finished are passed over.
     """
-    wanted = set(inputs)
-    for stage in stages:
-        manifest, times = stage_manifest(run.stage_manifest(stage), stage), dict[Path, int]()
-        written = manifest["outputs"] if manifest else {}
-        for path in sorted(wanted & written.keys()):
-            found = files.mismatch(run.at(path), written[path], times=times)
-            if found is not None and not found[1]:
-                raise InputError(f"{found[0]} by {stage}; `sbp run` makes it again", file=run.at(path))
-        note_times(run, stage, times)
+
+    def __init__(self, run: Run, stages: Iterable[str]):
+        found = {stage: stage_manifest(run.stage_manifest(stage), stage) for stage in stages}
+        self._run, self._outputs = run, {stage: it["outputs"] for stage, it in found.items() if it is not None}
+
+    def check(self, inputs: Iterable[str]) -> None:
+        """Refuses to read files that differ from what finished stages wrote: of another run, truncated, edited.
+
+        Contents are read only where size or modification time differ, as in a copied run folder; times of files with
+        the same contents are recorded, so that the next process need not read them. Missing files are left to the
+        reader.
+
+        Args:
+            inputs: paths in the run folder that are read; names of files outside are passed over.
+        """
+        wanted = set(inputs)
+        for stage, written in self._outputs.items():
+            times: dict[Path, int] = {}
+            for path in sorted(wanted & written.keys()):
+                found = files.mismatch(self._run.at(path), written[path], times=times)
+                if found is not None and not found[1]:
+                    raise InputError(f"{found[0]} by {stage}; `sbp run` makes it again", file=self._run.at(path))
+            for place, time in times.items():
+                written[self._run.relative(place)]["mtime_ns"] = time
+            note_times(self._run, stage, times)
+
+
+def check_unchanged(run: Run, stages: Iterable[str], inputs: Iterable[str]) -> None:
+    """`WrittenFiles.check`, once."""
+    WrittenFiles(run, stages).check(inputs)
 
 
 def note_times(run: Run, stage: str, times: dict[Path, int]) -> None:

@@ -16,7 +16,7 @@ from megatron_sbp.report.numbers import count
 
 TAGS = ("synthetic-bootstrapped-pretraining", "megatron-sbp", "arxiv:2509.15248")
 
-CITATION = """## Citation
+_CITATION = """## Citation
 
 The method:
 
@@ -40,7 +40,16 @@ def license_header(name: str | None) -> dict[str, str]:
     return {"license": "other", "license_name": name}
 
 
-def card(header: Mapping[str, JsonValue], parts: Sequence[str]) -> str:
+def card(header: Mapping[str, JsonValue], parts: Sequence[str], recipe: Recipe, what: str) -> str:
+    """A card, ended by what all have in common.
+
+    Args:
+        header: of the hub.
+        parts: in Markdown.
+        recipe: of the run.
+        what: `documents` or `model`.
+    """
+    parts = [*parts, _limits(recipe, what), _source_license(recipe), _recipe_section(recipe), _CITATION]
     top = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True)
     return f"---\n{top}---\n\n" + "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
@@ -50,7 +59,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def limits(recipe: Recipe, what: str) -> str:
+def _limits(recipe: Recipe, what: str) -> str:
     lines = [
         "Text that a model wrote from a corpus carries that corpus's errors and biases, and may repeat parts of it "
         "word for word: the quality figures say how much."
@@ -66,7 +75,7 @@ def limits(recipe: Recipe, what: str) -> str:
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def source_license(recipe: Recipe) -> str:
+def _source_license(recipe: Recipe) -> str:
     told = "The recipe does not name one (`documents.license`). Find out before you share this."
     if recipe.documents.license:
         told = (
@@ -76,7 +85,7 @@ def source_license(recipe: Recipe) -> str:
     return f"## License of the source\n\n{told}"
 
 
-def recipe_section(recipe: Recipe) -> str:
+def _recipe_section(recipe: Recipe) -> str:
     public = public_recipe(recipe)
     text = dump_recipe(public)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))  # a note may have code in it

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from megatron_sbp.base.untyped import JsonValue
-from megatron_sbp.publishing.card_parts import (
-    CITATION,
-    TAGS,
-    card,
-    license_header,
-    limits,
-    recipe_section,
-    source_license,
-    table,
-)
+from megatron_sbp.publishing.card_parts import TAGS, card, license_header, table
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.judge_reading import agreement_sentence
 from megatron_sbp.report.numbers import count
@@ -79,12 +70,8 @@ def dataset_card(
         _dropped(audits),
         "## Quality",
         *(_quality(name, quality.get(name)) for name in documents),
-        limits(recipe, "documents"),
-        source_license(recipe),
-        recipe_section(recipe),
-        CITATION,
     ]
-    return card(header, parts)
+    return card(header, parts, recipe, "documents")
 
 
 def _writer(recipe: Recipe, configuration: str) -> str:

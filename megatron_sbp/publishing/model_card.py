@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from megatron_sbp.base.untyped import JsonValue
-from megatron_sbp.publishing.card_parts import (
-    CITATION,
-    TAGS,
-    card,
-    license_header,
-    limits,
-    recipe_section,
-    source_license,
-    table,
-)
+from megatron_sbp.publishing.card_parts import TAGS, card, license_header, table
 from megatron_sbp.recipe import Recipe
 from megatron_sbp.report.names import label_of
 from megatron_sbp.report.numbers import count
@@ -63,12 +54,8 @@ def model_card(
         "```",
         "## Figures",
         _reading(results, synthesizer) if synthesizer else _figures(results, model, replicate),
-        limits(recipe, "model"),
-        source_license(recipe),
-        recipe_section(recipe),
-        CITATION,
     ]
-    return card(header, parts)
+    return card(header, parts, recipe, "model")
 
 
 def _arm(recipe: Recipe, name: str) -> str:
