@@ -26,6 +26,14 @@ TIMED_OUT = (
     "slurm.time, or time in slurm.stages"
 )
 
+OUT_OF_MEMORY = (
+    "it held more memory than it requested, and Slurm ended it; what it had finished or saved is kept. More memory: "
+    "slurm.memory, or memory in slurm.stages"
+)
+
+_OF_MEMORY = ("oom_kill event", "oom-kill event", "xceeded job memory limit")
+"""What Slurm writes into a log where it ends a job for its memory; without cgroups, its state is only FAILED."""
+
 _MOST_FAULTS = 10
 """Tasks whose faults are shown: those with the latest ones."""
 
@@ -58,13 +66,17 @@ def notes_on(run: Run, job: Job) -> list[str]:
             found.append(f"failed{_on(job)}")
         if "TIMEOUT" in job.state:
             found.append(TIMED_OUT)
+        lines: list[str] = []
         logs = [file for pattern in records.logs_of(job.id) for file in folder.glob(pattern)]
         if logs:
             failed = {f"{job.id}_{task}" for task in job.failed}
             of_failed = [log for log in logs if log.stem.rpartition("-")[2] in failed]
             log = max(of_failed or logs, key=lambda path: path.stat().st_mtime)
             found.append(f"{run.relative(log)} ends with:")
-            found += [f"  {line}" for line in _last_lines(log)]
+            lines = _last_lines(log)
+            found += [f"  {line}" for line in lines]
+        if "OUT_OF_MEMORY" in job.state or any(words in line for line in lines for words in _OF_MEMORY):
+            found.append(OUT_OF_MEMORY)
         if not will_fail(job):
             found.append("`sbp submit` with the same arguments submits it again; finished work is kept")
     if will_fail(job):

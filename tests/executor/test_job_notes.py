@@ -60,6 +60,28 @@ def test_a_time_limit_that_ended_a_job_is_named(run, state, tasks):
     assert "limit" not in "\n".join(notes_on(run, Job("words", "5", tasks, state=state.replace("TIMEOUT", "FAILED"))))
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("OUT_OF_MEMORY", "Killed"),
+        ("COMPLETED 2, OUT_OF_MEMORY 1", ""),
+        ("FAILED", "slurmstepd-n1: error: Exceeded job memory limit"),
+        (
+            "FAILED",
+            "slurmstepd: error: Detected 1 oom_kill event in StepId=5.batch. Some of the step tasks ...",
+        ),
+    ],
+)
+def test_a_job_that_slurm_ended_for_its_memory_is_named(run, state, said):
+    log = run.root / "logs" / "slurm" / "words-5.out"
+    log.write_text(said)
+    job = Job("words", "5", 3 if "," in state else None, state=state)
+    assert "held more memory than it requested" in "\n".join(notes_on(run, job))
+    log.write_text("other words")
+    job = Job("words", "5", state="FAILED")
+    assert "memory" not in "\n".join(notes_on(run, job))
+
+
 def test_the_tasks_of_an_array(run):
     folder = run.root / "logs" / "slurm"
     write_faults(run, "7_2", "bad node")

@@ -62,6 +62,14 @@ PartitionName=cpu Nodes=node3 MaxTime=INFINITE State=UP OverSubscribe=NO
 PartitionName=urgent Nodes=node[1-3] MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=10 PreemptMode=OFF
 """
 
+MEMORY_LIMITS = """
+SelectTypeParameters=CR_Core_Memory
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+"""
+"""Once a second Slurm adds up what the processes of a job hold, and ends a job that holds more than it requested."""
+
 GRES = "NodeName=node[1-2] Name=gpu File={root}/gpu[0-7]\n"
 """slurmd drops GPUs without files."""
 
@@ -78,22 +86,28 @@ def _there() -> bool:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[Path]:
-    """A running cluster with partitions gpu and cpu; yields its folder. SLURM_CONF points the clients at it."""
+def cluster(more: str = "") -> Iterator[Path]:
+    """A running cluster with partitions gpu and cpu; yields its folder. SLURM_CONF points the clients at it.
+
+    Args:
+        more: lines of slurm.conf, in place of those that set the same.
+    """
     with contextlib.ExitStack() as held:
-        with _cluster_at([held.enter_context(held_port()) for _ in range(4)]) as root:
+        with _cluster_at([held.enter_context(held_port()) for _ in range(4)], more) as root:
             yield root
 
 
 @contextlib.contextmanager
-def _cluster_at(ports: list[int]) -> Iterator[Path]:
+def _cluster_at(ports: list[int], more: str) -> Iterator[Path]:
     root = Path(tempfile.mkdtemp(prefix="sbp-slurm-"))  # short: a socket's path has at most 108 characters
     root.chmod(0o755)
     host = socket.gethostname().split(".")[0]
     configuration = root / "slurm.conf"
     # A training's port follows from its job's number, and clusters of other test processes are on the same host.
     first = 1 + 600 * (os.getpid() % 20)
-    configuration.write_text(CONFIG.format(root=root, host=host, ports=ports, first=first))
+    set_anew = tuple(line.partition("=")[0] + "=" for line in more.split())
+    lines = CONFIG.format(root=root, host=host, ports=ports, first=first).splitlines()
+    configuration.write_text("\n".join(line for line in lines if not line.startswith(set_anew)) + more)
     (root / "gres.conf").write_text(GRES.format(root=root))
     for number in range(8):
         (root / f"gpu{number}").touch()

@@ -44,6 +44,14 @@ def crash(file: Path) -> None:
         raise Fault(cause, progress="none")
 
 
+def hold_memory(file: Path) -> None:
+    """Holds as much as the file says, for long enough to be noticed by Slurm."""
+    if file.exists():
+        held = bytearray(int(file.read_text()) << 20)
+        held[::4096] = b"x" * len(held[::4096])
+        time.sleep(6)
+
+
 class Squares(Stage):
     name, title, sharded = "squares", "squares", True
 
@@ -56,6 +64,8 @@ class Squares(Stage):
     def run_unit(self, run: Run, unit: str) -> list[Path]:
         if (run.root / "fail").exists() and unit == "3":
             raise InputError("was told to fail", file=run.root / "fail")
+        if unit == "3":
+            hold_memory(run.root / "megabytes")
         path = run.at("squares") / f"{unit}.txt"
         files.write_text(path, str(int(unit) ** 2))
         return [path]
