@@ -39,6 +39,7 @@ setup(
         "scipy",
         "numba",
         "llvmlite",
+        "threadpoolctl",
         "nltk",
         "pyarrow",
         "zstandard",

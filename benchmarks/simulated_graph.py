@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the executor costs at the size of the paper's largest recipes: a run of 60 million documents without its data.
 
-    python benchmarks/simulated_graph.py                                        # sbp_3b_1t; two minutes, more if others work
+    python benchmarks/simulated_graph.py                                        # sbp_3b_1t; two minutes
     python benchmarks/simulated_graph.py --documents 600000 --units 60 --inputs 40
 
 The run folder is made by the executor itself: every stage runs, unit by unit, with its real units, fingerprints, locks,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import zip_longest
 
 import numpy as np
 import torch
 
 from megatron_sbp.base.read_ahead import read_ahead
+from megatron_sbp.pairing.neighbors.products import products
 from megatron_sbp.pairing.neighbors.reservoir import Reservoirs
 from megatron_sbp.pairing.neighbors.scores import MARGIN, best, inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
-_TILES = {"cpu": (1024, 8192), "cuda": (4096, 65536)}
+_TILES = {"cpu": (512, 8192), "cuda": (4096, 65536)}
 """Queries and documents of one matrix product."""
 
 _ROUNDING = 4e-6
@@ -72,23 +76,39 @@ def _on_cpu(
 ) -> np.ndarray:
     """int64 [n, wanted]: the best by float32 scores, in any order, -1 for none.
 
-    torch multiplies: the threads of NumPy's library wait for work at the cost of those that numba's functions have.
+    Every thread multiplies and selects for queries of its own, and goes on to the next tile without the others: threads
+    that share a product, or wait for each other after it, are idle for a tenth of the time.
     """
-    block, tile_size = _TILES["cpu"]
-    room = np.empty(min(block, len(queries)) * tile_size, np.float32)  # fresh memory for every product costs more
+    most, tile_size = _TILES["cpu"]
     found = Reservoirs(len(queries), wanted)
-    with _matmul_precision("cpu"), torch.inference_mode():
+    own = threading.local()
+
+    def search(mine: slice, first: int, tile: np.ndarray, before: Future[None] | None) -> None:
+        if before:
+            before.result()  # of the same queries, with the tile before
+        if not hasattr(own, "room"):
+            own.room = np.empty(most * tile_size, np.float32)  # fresh memory for every product costs more
+        asked = queries[mine]
+        scores = own.room[: len(asked) * len(tile)].reshape(len(asked), len(tile))
+        product(asked, tile.T, scores)
+        columns = own_rows[mine] - first
+        here = np.flatnonzero((columns >= 0) & (columns < len(tile)))
+        scores[here, columns[here]] = -np.inf
+        found.offer(mine.start, scores, first)
+
+    with products(vectors.dimensions) as (product, threads), ThreadPoolExecutor(threads) as pool:
+        rounds = max(1, -(-len(queries) // (most * threads)))
+        size = max(1, -(-len(queries) // (rounds * threads)))  # as many queries for every thread
+        cuts = [slice(begin, begin + size) for begin in range(0, len(queries), size)]
+        former: list[Future[None]] = []
         for first, tile in vectors.tiles(tile_size):
-            for begin in range(0, len(queries), block):
-                asked = queries[begin : begin + block]
-                scores = room[: len(asked) * len(tile)].reshape(len(asked), len(tile))
-                torch.mm(torch.from_numpy(asked), torch.from_numpy(tile).T, out=torch.from_numpy(scores))
-                own = own_rows[begin : begin + block] - first
-                here = np.flatnonzero((own >= 0) & (own < len(tile)))
-                scores[here, own[here]] = -np.inf
-                found.offer(begin, scores, first)
+            begun = [pool.submit(search, cut, first, tile, before) for cut, before in zip_longest(cuts, former)]
+            wait(former)  # the next tile takes the place of theirs
+            former = begun
             if advance:
                 advance(len(tile))
+        for each in former:
+            each.result()
     return found.ids()
 
 

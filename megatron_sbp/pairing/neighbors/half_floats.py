@@ -24,9 +24,9 @@ def widen(rows: np.ndarray, into: np.ndarray | None = None) -> tuple[np.ndarray,
     return wide, squares
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"reassoc", "contract"})
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _widen(bits: np.ndarray, wide: np.ndarray, squares: np.ndarray) -> None:
-    for row in numba.prange(len(bits)):
+    for row in range(len(bits)):
         total = np.float32(0.0)
         for i in range(bits.shape[1]):
             value = half_to_float(bits[row, i])

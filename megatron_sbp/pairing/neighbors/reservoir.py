@@ -53,7 +53,7 @@ class Reservoirs:
         return np.ascontiguousarray(self._ids[:, : self._wanted])
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
+@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
 def _offer(  # noqa: PLR0917 - numba has no keyword-only ones
     scores: np.ndarray,
     first: int,
@@ -65,7 +65,7 @@ def _offer(  # noqa: PLR0917 - numba has no keyword-only ones
 ) -> None:
     columns = scores.shape[1]
     chunks = columns // _CHUNK
-    for row in numba.prange(len(scores)):
+    for row in range(len(scores)):
         threshold, count = thresholds[row], counts[row]
         mine, to_scores, to_ids = scores[row], kept_scores[row], kept_ids[row]
         if count < wanted <= chunks:  # this many scores are at least as large as the wanted-th maximum of a chunk

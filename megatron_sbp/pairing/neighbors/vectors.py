@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -58,13 +59,14 @@ class Vectors:
         """All vectors in ascending order, in parts of at most `size` rows.
 
         Yields:
-            (number of the first row, float32 [rows, dimensions] with float16 values); the next part overwrites it.
+            (number of the first row, float32 [rows, dimensions] with float16 values); the next part but one overwrites
+            it.
 
         Raises:
             InputError: a vector is not finite or does not have length 1; names file and row.
         """
-        room = np.empty((min(size, len(self)), self.dimensions), np.float32)
-        for place, begin, end in self.cuts(size):
+        rooms = [np.empty((min(size, len(self)), self.dimensions), np.float32) for _ in range(2)]
+        for (place, begin, end), room in zip(self.cuts(size), itertools.cycle(rooms)):
             yield int(self.starts[place]) + begin, self.read(place, begin, end, room[: end - begin])
 
     def cuts(self, size: int) -> Iterator[tuple[int, int, int]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.pairing.neighbors import exact
 from megatron_sbp.pairing.neighbors.exact import nearest
+from megatron_sbp.pairing.neighbors.products import by_numpy, by_torch
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
 
@@ -75,6 +78,21 @@ def test_files_and_tiles_change_no_bit(save_vectors, helpers, monkeypatch):
     parts = nearest(rows.astype(np.float32), np.arange(600), save_vectors(np.split(rows, [33, 400])), 30)
     np.testing.assert_array_equal(whole[0], parts[0])
     np.testing.assert_array_equal(whole[1], parts[1])
+
+
+@pytest.mark.parametrize("product", [by_numpy, by_torch])
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_threads_and_library_change_no_neighbor(tiles, save_vectors, helpers, monkeypatch, product, threads):
+    @contextlib.contextmanager
+    def chosen(dimensions: int):
+        yield product, threads
+
+    monkeypatch.setattr(exact, "products", chosen)
+    rows = helpers.unit_vectors(150, 24, clusters=6)
+    vectors = save_vectors(np.split(rows, [60]))
+    check(vectors, rows, 20)
+    check(vectors, rows, 5, own=np.array([3, 39, 40, 88]))
+    assert nearest(rows[:0].astype(np.float32), np.arange(0), vectors, 3)[0].shape == (0, 3)
 
 
 def test_a_query_from_elsewhere_leaves_nothing_out(save_vectors, helpers):
