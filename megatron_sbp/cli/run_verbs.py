@@ -125,7 +125,7 @@ def rehearse(real: Run, options: argparse.Namespace) -> int:
     note_recipe(run)
     files.write_text(run.root / "rehearsal.txt", table)
     if by_slurm:
-        submit(run, rehearsal.file, [], graph, discard=discard, command=command)
+        submit(run, rehearsal.file, [], graph, discard=discard, asked=False, command=command)
         print(f"\nA rehearsal, in {run.root}: `sbp status {run.root}`")
         return 0
     run_all(run, graph, [str(rehearsal.file)], until=options.until, discard=discard)
