@@ -73,7 +73,7 @@ def explained(file: Path) -> Iterator[None]:
             raise
         raise InputError(
             f"cannot be locked ({error.strerror}): mount its file system with working flock on all nodes (Lustre: "
-            "-o flock), or choose another run_folder",
+            "-o flock), or choose a folder on another file system",
             file=file,
         ) from error
 

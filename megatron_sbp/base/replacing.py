@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from megatron_sbp.base.errors import note_place
+from megatron_sbp.base.errors import InputError, note_place
 from megatron_sbp.base.files import atomic_path, sync_folder
+from megatron_sbp.base.locks import locked_if_free
 
 
 @contextlib.contextmanager
@@ -38,7 +39,24 @@ def replace_folder(target: Path) -> Iterator[Path]:
     An exception leaves the old folder as it was. A kill leaves the old folder or the new one; or, between two renames,
     the old one as .NAME.former, which the next call restores. The caller must check whether `target` may be replaced:
     see `outputs.check_folder`.
+
+    Raises:
+        InputError: another process is replacing it, or the file system has no locks.
     """
+    lock = target.with_name(f".{target.name}.lock")
+    with locked_if_free(lock) as held:
+        if not held:
+            raise InputError("another process is writing this folder; wait for it, or name another", file=target)
+        try:
+            with _replaced(target) as partial:
+                yield partial
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
+    """`replace_folder` for the only process that does so."""
     partial, former = (target.with_name(f".{target.name}.{state}") for state in ("partial", "former"))
     _put_back(former, target)
     for left in (partial, former):

@@ -153,7 +153,7 @@ def make_parser(graph: Sequence[Stage]) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     trace = verbs.add_parser("trace", description=TRACE, epilog=EPILOG, formatter_class=raw)
     trace.add_argument("recipe", help=RECIPE_HELP)
-    trace.add_argument("document", help="id of a synthetic document, such as syn-17-0")
+    trace.add_argument("document", metavar="ID", help="id of a synthetic document, such as syn-17-0")
     add_overrides(trace)
     trace.add_argument("--synthesizer", metavar="NAME", help="the one that wrote it (default: the first with the id)")
     trace.add_argument("--replicate", type=int, default=1, metavar="N", help="the replicate it belongs to (default: 1)")
@@ -234,6 +234,12 @@ def parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespa
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.overrides = [*options.overrides, *rest]
+    if options.verb == "trace":  # `sbp trace RECIPE key=value ID` as well
+        given = [options.document, *options.overrides]
+        ids = [word for word in given if "=" not in word]
+        if len(ids) != 1:
+            parser.error(f"sbp trace RECIPE ID [key=value ...]: one ID is needed, not {len(ids)} ({' '.join(given)})")
+        options.document, options.overrides = ids[0], [word for word in given if "=" in word]
     return options
 
 

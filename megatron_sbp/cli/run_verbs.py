@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import functools
 import os
+import time
 from typing import TYPE_CHECKING
 
 from megatron_sbp.cli.show_verbs import print_results
@@ -79,6 +80,9 @@ def run_stage(run: Run, stage: Stage, graph: list[Stage], options: argparse.Name
         say(f"sbp: {error}")
         stop.refuse()  # else a Slurm job would go back into the queue
         return 3
+    if runner.had_nothing_to_do and not options.part_of_run:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(runner.manifest_file.stat().st_mtime))
+        say(f"{stage.name}: already complete since {when}; it runs again if its settings or inputs change")
     if closed:
         from megatron_sbp.executor.reopening import submit_reopened
 
@@ -125,7 +129,7 @@ def rehearse(real: Run, options: argparse.Namespace) -> int:
     note_recipe(run)
     files.write_text(run.root / "rehearsal.txt", table)
     if by_slurm:
-        submit(run, rehearsal.file, [], graph, discard=discard, command=command)
+        submit(run, rehearsal.file, [], graph, discard=discard, asked=False, command=command)
         print(f"\nA rehearsal, in {run.root}: `sbp status {run.root}`")
         return 0
     run_all(run, graph, [str(rehearsal.file)], until=options.until, discard=discard)

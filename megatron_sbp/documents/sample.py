@@ -82,8 +82,9 @@ def look_into(file: Path, documents: Documents) -> Look:
 def _looked(file: Path, sizes: list[int], whole: bool, read: int, first_bad: str | None) -> Look:
     if sizes:
         return Look(sizes, whole, None)
-    why = f"the first bad one: {first_bad}" if first_bad else "they are empty, or shorter than documents.min_characters"
-    reason = f"none of its first {read:,} documents is usable: {why}" if read else "holds no document"
+    what = "its first document" if read == 1 else f"none of its first {read:,} documents"
+    why = f"the first bad one: {first_bad}" if first_bad else "empty, or shorter than documents.min_characters"
+    reason = f"{what} is {'not ' * (read == 1)}usable: {why}" if read else "holds no document"
     return Look(sizes, whole, InputError(reason, file=file), stops=False)
 
 

@@ -169,8 +169,10 @@ def choice_summary(credits: list[float], counts: dict[str, int]) -> JsonObject:
     result["group_size"] = OPTIONS
     if not credits:
         result["reason"] = (
-            f"none of the {counts['documents']} test documents gives a question: {counts['long_enough']} are long "
-            f"enough, {counts['without_distractors']} of them lack three usable neighbors"
+            "the only test document gives no question: it takes three others"
+            if counts["documents"] == 1
+            else f"none of the {counts['documents']} test documents gives a question: long enough: "
+            f"{counts['long_enough']}, of these without three usable neighbors: {counts['without_distractors']}"
         )
         return result
     result |= {"accuracy": sum(credits) / len(credits), "stderr": grouped_stderr(np.array(credits), OPTIONS)}

@@ -34,6 +34,9 @@ OUT_OF_MEMORY = (
 _OF_MEMORY = ("oom_kill event", "oom-kill event", "xceeded job memory limit")
 """What Slurm writes into a log where it ends a job for its memory; without cgroups, its state is only FAILED."""
 
+_CUT_OFF = ("TIMEOUT", "DEADLINE", "PREEMPTED")
+"""States of a job that Slurm ended before it was done."""
+
 _MOST_FAULTS = 10
 """Tasks whose faults are shown: those with the latest ones."""
 
@@ -60,10 +63,12 @@ def notes_on(run: Run, job: Job) -> list[str]:
     if len(faults) > _MOST_FAULTS:
         found.append(f"{len(faults) - _MOST_FAULTS} more tasks had faults ({run.relative(folder / 'faults')})")
     if any(state in job.state for state in FAILED):
+        # A time limit, or another job's precedence, is no failure of the node.
+        verb = "failed" if any(state in job.state for state in FAILED if state not in _CUT_OFF) else "ended"
         if job.failed:
-            found.append(f"failed: task{'s' * (len(job.failed) > 1)} {shown(job.failed)}{_on(job)}")
+            found.append(f"{verb}: task{'s' * (len(job.failed) > 1)} {shown(job.failed)}{_on(job)}")
         elif job.nodes:
-            found.append(f"failed{_on(job)}")
+            found.append(f"{verb}{_on(job)}")
         if "TIMEOUT" in job.state:
             found.append(TIMED_OUT)
         lines: list[str] = []

@@ -78,7 +78,7 @@ class _CurrentStages:
             return False
         outputs = files.read_json(self.run.stage_manifest(name))["outputs"]
         entry = outputs.get(self.run.relative(file))
-        return entry is not None and entry["sha256"] == files.sha256(file)
+        return entry is not None and file.is_file() and entry["sha256"] == files.sha256(file)
 
     def _is_current(self, name: str) -> bool:
         if name not in self._known:

@@ -16,10 +16,12 @@ class Permissions:
     Attributes:
         discard: those whose costly outputs may be replaced.
         repair: those that may go back to the intact part of damaged outputs.
+        asked: whether the user gave them; a rehearsal allows everything by itself.
     """
 
     discard: Sequence[str] = ()
     repair: Sequence[str] = ()
+    asked: bool = True
 
     def discards(self, stage: str) -> bool:
         """Whether the stage may replace costly outputs."""

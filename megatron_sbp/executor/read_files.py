@@ -42,7 +42,9 @@ class WrittenFiles:
             for path in sorted(wanted & written.keys()):
                 found = files.mismatch(self._run.at(path), written[path], times=times)
                 if found is not None and not found[1]:
-                    raise InputError(f"{found[0]} by {stage}; `sbp run` makes it again", file=self._run.at(path))
+                    raise InputError(
+                        f"{found[0]}; {stage} wrote it, and `sbp run` makes it again", file=self._run.at(path)
+                    )
             for place, time in times.items():
                 written[self._run.relative(place)]["mtime_ns"] = time
             note_times(self._run, stage, times)

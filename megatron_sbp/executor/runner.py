@@ -51,6 +51,9 @@ from megatron_sbp.stages.stage import Damage
 class StageRunner(StageState):
     """Runs one stage, or part of its units, in this process. Arguments as for `StageState`."""
 
+    had_nothing_to_do = False
+    """Whether `execute` found the stage finished."""
+
     def execute(self, shard: tuple[int, int] = (1, 1)) -> bool:
         """Runs the missing units of one shard, and completes the stage when all units are done.
 
@@ -67,6 +70,7 @@ class StageRunner(StageState):
         fingerprints = self.fingerprints()
         if self.finished(fingerprints):
             self.note_times()
+            self.had_nothing_to_do = True
             return True
         self._check_read(
             fingerprints.described["inputs"].keys() - {path for mine in fingerprints.own.values() for path in mine}

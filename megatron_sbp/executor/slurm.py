@@ -58,6 +58,7 @@ def submit(
     dry_run: bool = False,
     discard: Sequence[str] = (),
     repair: Sequence[str] = (),
+    asked: bool = True,
     command: str | None = None,
     begins: Callable[[], None] = lambda: None,
 ) -> list[Job]:
@@ -72,6 +73,7 @@ def submit(
         dry_run: Print the commands as a shell script and submit nothing; needs no Slurm.
         discard: Stages whose costly outputs may be replaced; `all` means every stage.
         repair: Stages that may continue from the intact part of damaged outputs.
+        asked: Whether the user gave `discard` and `repair`, and is told which jobs in the queue do not get them.
         command: What runs `sbp` in the jobs, in words quoted for a shell; None means the package of this process.
         begins: Called once, before the first job is submitted, unless this is a dry run or a job is refused.
 
@@ -82,7 +84,7 @@ def submit(
         InputError: no Slurm here, or Slurm refuses a job (with its message), or cannot list the run's earlier jobs; or
             a job would end at once because costly work would be discarded, or is damaged, and --discard was not given.
     """
-    allowed = Permissions(discard, repair)
+    allowed = Permissions(discard, repair, asked)
     if dry_run:
         words = [str(Path(recipe_path).resolve()), *overrides]
         return _submit(run, words, graph, kept=None, allowed=allowed, command=command, begins=begins)
@@ -190,7 +192,8 @@ def _submit(
                 client(["scontrol", "update", f"JobId={live[stage.name].id}", f"Dependency={_after(depends)}"], {})
                 say(f"{stage.name}: job {live[stage.name].id} waits for {', '.join(depends)} now")
                 continue
-            ignored = f"; {shlex.join(permissions)} is not passed on to it" if permissions else ""
+            lacks = permissions and allowed.asked
+            ignored = f"; {shlex.join(permissions)} is not passed on to it" if lacks else ""
             say(f"{stage.name}: is in the queue already, as job {live[stage.name].id}{ignored}")
             if will_fail(live[stage.name]):
                 say(f"{stage.name}: {WILL_FAIL}")

@@ -36,6 +36,17 @@ def read_seed(tuning: JsonObject | None) -> list[str]:
     return [f"Too few pairs were measured to say whether the synthesizer reads its seed: {losses}."]
 
 
+def useless_tuning(tuning: JsonObject | None) -> list[str]:
+    """A sentence for a tuning that did not lower the loss on pairs of unseen documents."""
+    before, best = ((tuning or {}).get(name) for name in ("valid_loss_before", "best_valid_loss"))
+    if before is None or best is None or best < before:
+        return []
+    return [
+        f"Tuning did not improve the synthesizer: its loss on pairs of unseen documents was {before:.4f} before and "
+        f"{best:.4f} at its best checkpoint."
+    ]
+
+
 def ignored_seed(quality: JsonObject | None) -> list[str]:
     """A sentence for text that is no nearer to its own seed document than to another one."""
     told = seed_sentence(quality["similarity"]) if quality else None
@@ -66,9 +77,15 @@ def below_chance(arms: JsonObject) -> list[str]:
 
 
 def overfitting(arms: JsonObject) -> list[str]:
-    """A sentence for a baseline that was better before its end: the fair one is stopped in time or regularized."""
-    best = arms["baseline"]["best_valid"] if "baseline" in arms else None
-    if not best or best["loss"] >= best["last_loss"] or best["tokens"] == best["last_tokens"]:
+    """A sentence for a baseline that was better before its end by more than the noise: the fair one is stopped in time
+    or regularized.
+
+    The noise is that of one evaluation on the valid split. That of a difference on the same sequences is smaller, so
+    what exceeds this one is no chance of the split.
+    """
+    baseline = arms.get("baseline") or {}
+    best, error = baseline.get("best_valid"), baseline.get("valid_loss_stderr")
+    if not best or best["last_loss"] - best["loss"] <= NOISE * (error or 0.0):
         return []
     text = (
         f"The baseline's own held-out loss was lowest before its end: {best['loss']:.4f} after {best['tokens']:,} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from megatron_sbp.base.untyped import JsonObject
 from megatron_sbp.report.arm_sentences import compared_in, many_arms, outcome_of, two_arms
 from megatron_sbp.report.arm_table import MOST_COLUMNS
-from megatron_sbp.report.caveats import below_chance, ignored_seed, limits, overfitting, read_seed
+from megatron_sbp.report.caveats import below_chance, ignored_seed, limits, overfitting, read_seed, useless_tuning
 from megatron_sbp.report.means import quoted
 from megatron_sbp.report.names import names_of
 from megatron_sbp.report.oracle_sentences import oracle_gap
@@ -28,10 +28,11 @@ def verdict(results: JsonObject) -> list[str]:
     return [
         *sentences,
         *oracle_gap(results),
+        *useless_tuning(results.get("tuning")),
         *read_seed(results.get("tuning")),
         *ignored_seed(results.get("quality")),
         *below_chance(measured),
-        *overfitting(arms),
+        *overfitting(measured),
         *limits(results),
     ]
 

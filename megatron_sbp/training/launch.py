@@ -134,7 +134,7 @@ def train(
         InputError: a rank found wrong input, or another process trains in the same folder.
         OSError: ENOSPC, EDQUOT or EFBIG, when there is no room to write.
         Fault: a rank crashed or was killed; with the cause and the end of its output.
-        KeyboardInterrupt: a second SIGINT.
+        KeyboardInterrupt: a second SIGINT or SIGTERM; see `ForwardedSignals`.
     """
     count = launch.nodes * launch.ranks_per_node
     with contextlib.suppress(OSError):

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from megatron_sbp.base.kept_lines import FirstAndLast
 from megatron_sbp.base.processes import die_with_parent
 from megatron_sbp.base.progress import say
@@ -179,6 +181,16 @@ class Ranks:
         """Sends a signal to every running rank."""
         for rank in self.ranks:
             rank.signal(number)
+
+    def running(self) -> str:
+        """The processes that have not ended, with their ids: `rank 0 (pid 4711, stopped), rank 1 (pid 4712)`."""
+        found = []
+        for rank in self.ranks:
+            if rank.status is None and rank.process is not None:
+                with contextlib.suppress(psutil.Error):
+                    stopped = psutil.Process(rank.process.pid).status() == psutil.STATUS_STOPPED
+                    found.append(f"{rank.name} (pid {rank.process.pid}{', stopped' if stopped else ''})")
+        return ", ".join(found)
 
     def _failed(self, status: int | None) -> bool:
         return status is not None and status not in self.done

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.killed import killed_before
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.replacing import replace_files, replace_folder
 
 
@@ -74,6 +75,19 @@ def test_an_error_leaves_the_former_folder(tmp_path):
         raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "made"]
     assert (tmp_path / "made/a").read_text() == "old"
+
+
+def test_a_second_process_is_refused_and_removes_nothing_of_the_first(tmp_path):
+    """Both would write into .made.partial, and the second removed what the first had written."""
+    target = tmp_path / "made"
+    with replace_folder(target) as partial:
+        (partial / "a").write_text("first")
+        with pytest.raises(InputError, match=r"made: another process is writing this folder"):
+            write_folder(target, "second")  # locks of one process exclude each other too: they are those of open files
+        (partial / "b").write_text("first")
+    assert [path.read_text() for path in target.iterdir()] == ["first"] * 2
+    write_folder(target, "third")
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 def test_an_error_between_the_two_renames_puts_the_former_folder_back(tmp_path):

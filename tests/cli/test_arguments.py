@@ -52,7 +52,14 @@ def test_trace_asks_for_what_it_needs_alone(parse, capsys):
     ]
     with pytest.raises(SystemExit):
         parse("trace people")
-    assert "the following arguments are required: document\n" in capsys.readouterr().err
+    assert "the following arguments are required: ID\n" in capsys.readouterr().err
+    for words in ("trace R seed=2 syn-1-0 a=1", "trace R seed=2 --json a=1 syn-1-0"):
+        found = parse(words)
+        assert (found.document, found.overrides) == ("syn-1-0", ["seed=2", "a=1"])
+    for words, told in (("seed=2", "not 0 (seed=2)"), ("syn-1-0 syn-2-0", "not 2 (syn-1-0 syn-2-0)")):
+        with pytest.raises(SystemExit):
+            parse(f"trace R {words}")
+        assert f"sbp trace RECIPE ID [key=value ...]: one ID is needed, {told}\n" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         parse("trace --help")
     told = capsys.readouterr().out

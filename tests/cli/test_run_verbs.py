@@ -31,6 +31,13 @@ def test_nothing_starts_beside_a_stop_file(run, capsys, verb):
     assert str(run.stop_file) in capsys.readouterr().err and sorted(run.root.rglob("*")) == before
 
 
+def test_a_stage_that_is_finished_says_so(run, capsys):
+    words, told = ["documents", str(RECIPE), f"run_folder={run.root}"], "documents: already complete since 20"
+    assert main(words) == 0 and told not in capsys.readouterr().err
+    assert main(words) == 0 and told in capsys.readouterr().err
+    assert main([*words, "--part-of-run"]) == 0 and capsys.readouterr().err == ""  # `sbp run` says it
+
+
 @pytest.mark.parametrize(
     ("until", "printed"), [([], True), (["--until", "report"], True), (["--until", "embed"], False)]
 )

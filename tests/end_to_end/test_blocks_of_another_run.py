@@ -99,7 +99,7 @@ def test_a_block_of_another_run(whole_run, others, tmp_path, capsys, name):
     for with_manifest in (False, True) if block else ():
         file = put(with_manifest)
         undo(run, by_name(graph, reader))
-        with pytest.raises(InputError, match=rf"{file}: has .* by {name}; `sbp run` makes it again"):
+        with pytest.raises(InputError, match=rf"{file}: has .*; {name} wrote it, and `sbp run` makes it again"):
             StageRunner(run, by_name(graph, reader), graph).execute()
         assert not runner.finished() and runner.execute()
         assert f"{name}: {file} has " in capsys.readouterr().err

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from support.made_up_model import tiny_qwen3
 
 from megatron_sbp.evaluation.choice import CHANCE, answer, build_questions, choice_summary, credit
 from megatron_sbp.tokenization.indexed import open_indexed, write_indexed
@@ -69,18 +69,8 @@ def test_a_model_that_knows_the_documents_answers_all(many):
 
 
 def test_random_weights_are_near_chance(many):
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=8,
-    )
     questions, counts = build(*many)
-    model = Qwen3ForCausalLM(config).eval()
+    model = tiny_qwen3(VOCABULARY)
     result = choice_summary(answer(model, questions, end_of_document=END, batch_size=16, label="test"), counts)
     assert abs(result["accuracy"] - CHANCE) < 4 * result["stderr"]
     groups = np.reshape(result["credits"], (-1, 4)).mean(axis=1)
@@ -171,4 +161,6 @@ def test_too_few_documents_give_fewer_questions_or_null_with_a_reason(tmp_path):
     result = choice_summary([], counts)
     assert result["accuracy"] is None and result["stderr"] is None
     assert "none of the 3 test documents" in result["reason"]
+    only = choice_summary([], build(corpus(tmp_path, [range(1, 20)]), unit(np.ones((1, 2))))[1])
+    assert only["reason"] == "the only test document gives no question: it takes three others"
     assert answer(None, [], end_of_document=END, batch_size=2, label="test") == []

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from support.made_up_model import tiny_qwen3
 
 from megatron_sbp.base import files
 from megatron_sbp.evaluation.choice import CHANCE, answer, build_questions, choice_summary
@@ -74,10 +74,5 @@ def test_word_frequencies_score_chance(real):
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_random_weights_score_chance(real, seed):
-    torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=real[3].vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=8, tie_word_embeddings=True,
-    )  # fmt: skip
-    found, error = accuracy(Qwen3ForCausalLM(config).eval(), real)
+    found, error = accuracy(tiny_qwen3(real[3].vocab_size, seed), real)
     assert abs(found - CHANCE) < 3 * error

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from support.made_up_model import tiny_qwen3
+from transformers import Qwen3ForCausalLM
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.perplexity import held_out_loss, summary, windows
@@ -18,18 +19,7 @@ END = 0
 
 
 def tiny_model(vocabulary: int = 50, seed: int = 0) -> Qwen3ForCausalLM:
-    torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=64,
-    )
-    model = Qwen3ForCausalLM(config).eval()
+    model = tiny_qwen3(vocabulary, seed, tie_word_embeddings=False, max_position_embeddings=64)
     with torch.no_grad():  # logits far from uniform, so that a wrong target would be seen
         for parameter in model.parameters():
             if parameter.dim() > 1:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from support.made_up_model import tiny_qwen3
 
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.evaluation.questions import ClozeQuestion
@@ -32,12 +31,7 @@ def tokenizer() -> TextTokenizer:
 
 @pytest.fixture(scope="module")
 def model(tokenizer):
-    torch.manual_seed(3)
-    config = Qwen3Config(
-        vocab_size=tokenizer.vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=8, tie_word_embeddings=True,
-    )  # fmt: skip
-    return Qwen3ForCausalLM(config).eval()
+    return tiny_qwen3(tokenizer.vocab_size, seed=3)
 
 
 def question(line: int, name: str, choices=CITIES, answer: int = 0, tag="city", group=None) -> ClozeQuestion:

@@ -7,19 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.made_up_model import tiny_qwen3
 
 from megatron_sbp.evaluation.text_perplexity import document_losses, perplexity
 
 
 def test_losses_of_documents_are_their_own_whatever_the_batch():
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=8,
-    )  # fmt: skip
-    model = Qwen3ForCausalLM(config).eval()
+    model = tiny_qwen3(50)
     random = np.random.default_rng(1)
     documents = [random.integers(2, 50, size) for size in (5, 9, 1, 0, 9)]
     roles = {"end_of_document": 0, "padding": 1, "label": "test"}

@@ -109,13 +109,22 @@ def test_an_array_tells_which_tasks_failed_and_shows_the_log_of_one_of_them(run)
 
 
 def test_the_nodes_of_what_failed(run):
-    single = Job("train", "5", state="TIMEOUT", nodes=("n[1-2]",))
+    single = Job("train", "5", state="FAILED", nodes=("n[1-2]",))
     assert notes_on(run, single)[0] == "failed on n[1-2]"
     tasks = Job("embed", "7", 9, state="FAILED 3", failed=(1, 2, 3), nodes=("n3", "n1", "n3"))
     assert notes_on(run, tasks)[0] == "failed: tasks 1-3 on n3 (2), n1 (1)"
     many = Job("embed", "7", 9, state="FAILED 9", failed=tuple(range(9)), nodes=tuple(f"n{at}" for at in range(9)))
     assert notes_on(run, many)[0].endswith("n4 (1), 4 more")
     assert "failed on" not in str(notes_on(run, Job("train", "5", state="RUNNING", nodes=())))
+
+
+def test_what_its_time_limit_ended_did_not_fail(run):
+    single = Job("train", "5", state="TIMEOUT", nodes=("n3",))
+    assert notes_on(run, single)[0] == "ended on n3" and notes_on(run, single)[1].startswith("its time limit ended it")
+    tasks = Job("embed", "7", 4, state="COMPLETED 2, TIMEOUT 2", failed=(1, 2), nodes=("n3", "n3"))
+    assert notes_on(run, tasks)[0] == "ended: tasks 1-2 on n3 (2)"
+    mixed = Job("embed", "7", 4, state="FAILED 1, TIMEOUT 1", failed=(1, 2))
+    assert notes_on(run, mixed)[0] == "failed: tasks 1-2"
 
 
 def test_thousands_of_failures_are_told_shortly(run):

@@ -46,7 +46,9 @@ def test_measured_replaces_estimated(tmp_path):
     assert "upper bounds: pairs" in text and f"~{made['arms']['baseline']['real_epochs']:.2f}" not in text
 
 
-@pytest.mark.parametrize("change", ["documents.train=240", "seed=2", "tokenizer.vocab_size=600", "corpus", "audit"])
+@pytest.mark.parametrize(
+    "change", ["documents.train=240", "seed=2", "tokenizer.vocab_size=600", "corpus", "audit", "folder"]
+)
 def test_a_measurement_counts_only_under_its_own_fingerprint(tmp_path, change):
     run = measured_run(tmp_path)
     assert "real" in read_measured(run)
@@ -56,6 +58,9 @@ def test_a_measurement_counts_only_under_its_own_fingerprint(tmp_path, change):
             corpus.write('{"text": "one more"}\n')
     elif change == "audit":
         write_json(run.tokens("audit").with_suffix(".json"), {"real": {"documents": 1, "tokens": 1}})
+    elif change == "folder":
+        run.audit_tokens("audit").unlink()
+        run.audit_tokens("audit").mkdir()
     else:
         overrides.append(change)
     other = Run.of(load_recipe(tmp_path / "recipe.yaml", overrides))

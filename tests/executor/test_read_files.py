@@ -34,7 +34,8 @@ def test_a_file_of_another_run_is_named_before_it_is_read(run, text):
     """Of the same size or not; the stage alone, as a task of an array, which does not look at the stages before it."""
     file = run.root / "words" / "00000.txt"
     file.write_text(text)
-    with pytest.raises(InputError, match=r"00000\.txt: has .*when it was written by words; `sbp run` makes it again"):
+    told = r"00000\.txt: has .*when it was written; words wrote it, and `sbp run` makes it again"
+    with pytest.raises(InputError, match=told):
         check_unchanged(run, ["words"], INPUTS)
     check_unchanged(run, ["words"], INPUTS[1:])  # unread files may be anything
     with pytest.raises(InputError, match=r"00000\.txt: has "):

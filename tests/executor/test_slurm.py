@@ -137,6 +137,9 @@ def test_permissions_reach_only_the_jobs_of_the_stages_they_name(costly, clients
     said = capsys.readouterr().err
     assert "words: is in the queue already, as job 7; --discard words is not passed on to it\n" in said
     assert "lengths: is in the queue already, as job 7\n" in said
+    assert slurm.submit(run, run.recipe.source, [], graph, discard=["all"], asked=False) == []
+    said = capsys.readouterr().err
+    assert "words: is in the queue already, as job 7\n" in said and "passed on" not in said
 
 
 @pytest.mark.parametrize("cause", ["settings", "manifest", "unfinished"])

@@ -40,6 +40,21 @@ def test_a_baseline_that_overfits_is_said_to():
     )
 
 
+@pytest.mark.parametrize(("last", "error", "remarked"), [(3.001, 0.01, False), (3.03, 0.01, True), (3.0, None, False)])
+def test_a_baseline_that_was_better_by_no_more_than_the_noise_is_not_said_to_overfit(last, error, remarked):
+    found = results({"baseline": 4.0, "sbp": 3.5})
+    found["arms"]["baseline"]["valid_loss_stderr"] = error
+    found["arms"]["baseline"]["best_valid"] = {"loss": 3.0, "tokens": 10, "last_loss": last, "last_tokens": 20}
+    assert any("lowest before its end" in sentence for sentence in verdict(found)) == remarked
+
+
+@pytest.mark.parametrize(("best", "remarked"), [(4.2, True), (3.9, False)])
+def test_tuning_that_does_not_lower_the_loss_is_said_to(best, remarked):
+    found = verdict(results({"baseline": 4.0}, tuning={"valid_loss_before": 4.0, "best_valid_loss": best}))
+    told = "its loss on pairs of unseen documents was 4.0000 before and 4.2000 at its best checkpoint."
+    assert any(told in sentence for sentence in found) == remarked
+
+
 def test_a_synthesizer_that_does_not_read_is_said_to():
     for pairs, difference, error, told in (
         (500, 0.5, 0.01, "The synthesizer reads its seed"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.made_once import made_once
+from support.made_up_model import tiny_qwen3
 from support.made_up_text import synthetic_rows, text_run
 
 from megatron_sbp.base import files
@@ -24,24 +25,6 @@ def evaluate_arm(run: Run, arm: str) -> dict:
     """What the stage writes for an arm."""
     EvaluateStage().run_unit(run, arm)
     return files.read_json(run.evaluation(arm))
-
-
-def export_random_model(run: Run, arm: str, seed: int) -> None:
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=768,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        tie_word_embeddings=True,
-    )
-    Qwen3ForCausalLM(config).save_pretrained(run.export(arm))
 
 
 def evaluated_run(factory: pytest.TempPathFactory) -> Run:
@@ -74,7 +57,7 @@ def prepare(folder: Path) -> None:
     )
     StageRunner(run, EmbedStage(), [DocumentsStage(), EmbedStage()]).execute()
     for seed, arm in enumerate(run.recipe.arms):
-        export_random_model(run, arm, seed)
+        tiny_qwen3(768, seed).save_pretrained(run.export(arm))
     rows = np.arange(90)
     table = pyarrow.table({"seed": rows, "target": (rows + 1) % 90, "score": np.full(90, 0.6)})
     run.pairs("train").parent.mkdir()

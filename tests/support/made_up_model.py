@@ -1,10 +1,29 @@
-"""Hugging Face checkpoints with random weights, made by transformers."""
+"""Hugging Face models and checkpoints with random weights, made by transformers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from megatron_sbp.recipe import Model
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ForCausalLM
+
+
+def tiny_qwen3(vocabulary: int, seed: int = 0, **more) -> Qwen3ForCausalLM:
+    """A Qwen3 of two layers with random weights, in memory."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = {"tie_word_embeddings": True, **more}
+    torch.manual_seed(seed)
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=8, **config,
+        )
+    ).eval()  # fmt: skip
 
 
 def hugging_face_model(

@@ -47,6 +47,7 @@ def test_weights_are_samples_and_add_up(datasets, tmp_path):
         (":-3", 100, "'-3' is not a number"),
         ("", 0, "must be positive, not 0"),
         ("", -5, "not -5"),
+        ("", 10**20, f"{10**20:,} sequences of 10 tokens are {10**21:,} tokens; a training run has fewer than"),
     ],
 )
 def test_what_cannot_be_is_refused(datasets, tmp_path, once, samples, message):

@@ -1,16 +1,19 @@
-"""Signals that the launcher passes on: once, and a second Ctrl-C ends it."""
+"""Signals that the launcher passes on: once, and a second Ctrl-C or SIGTERM ends it."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import psutil
 import pytest
 
+from megatron_sbp.training import forwarded_signals
 from megatron_sbp.training.forwarded_signals import ForwardedSignals
 from megatron_sbp.training.megatron.stop_signals import listened
+from megatron_sbp.training.ranks import Rank, Ranks
 
 
 class Recorded:
@@ -56,15 +59,60 @@ def test_handlers_are_put_back():
     assert {number: signal.getsignal(number) for number in before} == before
 
 
-def test_a_second_interrupt_ends_it(monkeypatch):
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)],
+)
+def test_a_second_one_ends_it(monkeypatch, first, second):
     ranks = Recorded()
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with pytest.raises(KeyboardInterrupt), ForwardedSignals(ranks, "train-sbp"):
-        send(signal.SIGINT)
+        send(first)
         clock[0] += 5.0  # a terminal may deliver one Ctrl-C twice within a moment
-        send(signal.SIGINT)
+        send(second)
     assert ranks.signals == [signal.SIGTERM]
+
+
+def test_slurm_may_send_several(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no scancel
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with ForwardedSignals(Recorded(), "train-sbp", under_slurm=True):
+        send(signal.SIGTERM)
+        clock[0] += 5.0
+        send(signal.SIGTERM)
+
+
+def test_a_rank_that_hangs_is_named_with_what_ends_it(tmp_path, monkeypatch, capsys):
+    """Alone it has no others that would notice: this process waited silently, whatever it was sent but two SIGINT."""
+    monkeypatch.setattr(forwarded_signals, "FIRST_REMARK", 0.5)
+    command = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(600)"]
+    rank = Rank("rank 0", command, dict(os.environ))
+    began = time.monotonic()
+
+    def tell() -> None:
+        if time.monotonic() - began > 60:
+            pytest.fail("it was not ended")
+        if rank.tail and not forwarded.seen:
+            rank.signal(signal.SIGSTOP)
+            send(signal.SIGTERM)
+        forwarded.remind()
+        told.append(capsys.readouterr().err)
+        if "still running" in "".join(told):
+            send(signal.SIGTERM)
+
+    told: list[str] = []
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Ranks([rank], tmp_path / "log", ()) as group,
+        ForwardedSignals(group, "train-sbp") as forwarded,
+    ):
+        group.wait(tell)
+    said, pid = "".join(told), rank.process.pid
+    assert "train-sbp: SIGTERM: asking for a checkpoint; SIGTERM again ends it at once\n" in said
+    assert f"still running: rank 0 (pid {pid}, stopped); a second SIGTERM or Ctrl-C ends it at once" in said
+    assert rank.process.returncode == -signal.SIGKILL and not psutil.pid_exists(pid)
 
 
 def test_under_slurm_the_tasks_are_signaled_through_slurm(tmp_path, monkeypatch):

@@ -9,6 +9,27 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.tokenization.indexed import open_lengths
 
+MOST_TOKENS = 1 << 53
+"""Of a training run, as in a recipe: floats count no further."""
+
+
+def check_samples(key: str, samples: int, sequence_length: int) -> None:
+    """Raises InputError for a number of sequences, or their length, that is not positive, and as `check_tokens`."""
+    for name, value in ((key, samples), ("sequence length", sequence_length)):
+        if value <= 0:
+            raise InputError(f"must be positive, not {value}", key=name)
+    check_tokens(key, samples, sequence_length)
+
+
+def check_tokens(key: str, samples: int, sequence_length: int) -> None:
+    """Raises InputError for more tokens than a training run can have."""
+    if samples * sequence_length >= MOST_TOKENS:
+        raise InputError(
+            f"{samples:,} sequences of {sequence_length:,} tokens are {samples * sequence_length:,} tokens; a training "
+            f"run has fewer than {MOST_TOKENS:,}",
+            key=key,
+        )
+
 
 def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: int) -> dict[Path, int]:
     """Samples of every dataset: each of `once` gives its own, the repeated one fills up.
@@ -20,12 +41,10 @@ def blend(total: int, repeated: Path, once: dict[Path, int], sequence_length: in
         sequence_length: tokens of a sample.
 
     Raises:
-        InputError: a number that is not positive, a dataset that is named twice, is shorter than one sequence, or gives
+        InputError: as `check_samples`, a dataset that is named twice, is shorter than one sequence, or gives
             fewer samples than requested, or once-used datasets that leave nothing for the repeated one.
     """
-    for key, value in (("train samples", total), ("sequence length", sequence_length)):
-        if value <= 0:
-            raise InputError(f"must be positive, not {value}", key=key)
+    check_samples("train samples", total, sequence_length)
     samples = {}
     for prefix, wanted in once.items():
         if prefix == repeated:

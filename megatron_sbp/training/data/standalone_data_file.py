@@ -17,7 +17,7 @@ from megatron_sbp.checkpoint.model_folder import CACHE
 from megatron_sbp.tokenization.indexed import open_indexed
 from megatron_sbp.tokenization.tokenizer import TextTokenizer
 from megatron_sbp.training.data.data_file import DataFile, Source
-from megatron_sbp.training.data.megatron_blend_file import blend
+from megatron_sbp.training.data.megatron_blend_file import blend, check_samples, check_tokens
 from megatron_sbp.training.data.planned import packed_samples
 
 type Kind = Literal["documents", "pairs"]
@@ -61,8 +61,7 @@ def write_documents(
         Samples by prefix.
 
     Raises:
-        InputError: as `blend`, a number that is not positive, or a dataset that is not of documents, or not of this
-            tokenizer.
+        InputError: as `blend`, or a dataset that is not of documents, or not of this tokenizer.
     """
     _check("documents", (repeated, *once), common)
     samples = blend(train_samples, repeated, once, common.sequence_length)
@@ -84,17 +83,18 @@ def write_pairs(output: Path, common: Common, *, pairs: Path, epochs: float, glo
         Samples by prefix: packed sequences.
 
     Raises:
-        InputError: a pair that does not fit into a sequence, a number that is not positive, or a dataset that is not of
-            pairs, or not of this tokenizer.
+        InputError: a pair that does not fit into a sequence, a number that is not positive or too large, or a dataset
+            that is not of pairs, or not of this tokenizer.
     """
-    for key, value in (("epochs", epochs), ("global batch size", global_batch_size)):
-        if not 0 < value < math.inf:
-            raise InputError(f"must be positive, not {value}", key=key)
+    if not 0 < epochs < math.inf:
+        raise InputError(f"must be positive, not {epochs}", key="epochs")
+    check_samples("global batch size", global_batch_size, common.sequence_length)
     _check("pairs", (pairs,), common)
     cache = output.parent / CACHE
     count = packed_samples(
         pairs, cache, length=common.sequence_length, seed=common.seed, epochs=epochs, batch=global_batch_size
     )
+    check_tokens("epochs", count, common.sequence_length)
     _write(output, "pairs", {pairs: count}, (), common)
     return {pairs: count}
 
@@ -123,10 +123,7 @@ def _write(output: Path, kind: Kind, samples: dict[Path, int], once: Collection[
 
 
 def _check(kind: Kind, prefixes: Sequence[Path], common: Common) -> None:
-    for key in ("sequence_length", "valid_samples"):
-        value = getattr(common, key)
-        if value <= 0:
-            raise InputError(f"must be positive, not {value}", key=key)
+    check_samples("valid_samples", common.valid_samples, common.sequence_length)
     for prefix in (*prefixes, common.valid):
         _check_dataset(prefix, kind, common.tokenizer)
 
@@ -149,4 +146,7 @@ def _check_dataset(prefix: Path, kind: Kind, tokenizer: TextTokenizer) -> None:
         ends = [int(dataset[row][-1]) for row in range(min(len(dataset), 100)) if dataset.lengths[row]]
         if tokenizer.end_of_document not in ends:
             token = tokenizer.roles["end_of_document"]
-            say(f"warning: {prefix}: none of the first {len(ends)} documents ends with {token}, so they run together")
+            told = f"none of the first {len(ends)} documents ends"
+            if len(ends) == 1:
+                told = "the first document does not end"
+            say(f"warning: {prefix}: {told} with {token}, so documents run together")

@@ -14,7 +14,7 @@ import time
 ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 SAME_INTERRUPT = 1.0
-"""Seconds in which a further SIGINT counts as the first one: a terminal sends Ctrl-C to every process of its foreground
+"""Seconds in which a further signal counts as the first one: a terminal sends Ctrl-C to every process of its foreground
 group, and a parent among them forwards it."""
 
 
@@ -24,13 +24,14 @@ def listened() -> list[signal.Signals]:
 
 
 class Interrupts:
-    """Counts SIGINT: the first requests a checkpoint, the second ends training immediately."""
+    """Counts SIGINT (in the launcher SIGTERM too): the first requests a checkpoint, the second ends training
+    immediately."""
 
     def __init__(self) -> None:
         self._first: float | None = None
 
     def second(self) -> bool:
-        """Call at every SIGINT; returns whether there was an earlier, separate one."""
+        """Call at each of them; returns whether there was an earlier, separate one."""
         if self._first is None:
             self._first = time.monotonic()
         return time.monotonic() - self._first >= SAME_INTERRUPT

@@ -65,7 +65,7 @@ def test_documents_without_an_end_are_told(folder):
     write_indexed(folder / "data/real", [[[3] * 80]])
     done = make(folder, *DOCUMENTS, "--train-samples", 20)
     assert done.returncode == 0
-    assert "warning: data/real: none of the first 1 documents ends with <|endoftext|>" in done.stderr
+    assert "warning: data/real: the first document does not end with <|endoftext|>" in done.stderr
 
 
 def test_datasets_of_one_name_are_told_apart(folder):
@@ -87,6 +87,11 @@ def test_datasets_of_one_name_are_told_apart(folder):
         ((*PAIRS, "--epochs", 0), "'--epochs': must be positive, not 0.0"),
         ((*PAIRS, "--sequence-length", 4), "data/pairs: 'pairs'"),
         ((*PAIRS, "--epochs", "inf"), "'--epochs': must be positive, not inf"),
+        ((*DOCUMENTS, "--train-samples", 10**20), f"'--train-samples': {10**20:,} sequences of 10 tokens are"),
+        ((*DOCUMENTS, "--train-samples", 20, "--valid-samples", 10**20), f"'--valid-samples': {10**20:,} sequences"),
+        ((*PAIRS, "--sequence-length", 10**20), f"4 sequences of {10**20:,} tokens are"),
+        ((*PAIRS, "--epochs", 1e20), f"tokens; a training run has fewer than {2**53:,}"),
+        ((*PAIRS, "--global-batch-size", 10**20), f"'--global-batch-size': {10**20:,} sequences of 10 tokens are"),
         ((*PAIRS, "--pairs", "data/real"), "data/real: is a dataset of documents, not of pairs"),
         ((*PAIRS, "--valid", "data/valid"), "data/valid: is a dataset of documents, not of pairs"),
         (
