@@ -116,7 +116,7 @@ def _main(words: list[str]) -> int:
             say(f"warning: without --dry-run, this would be refused: {error}")
     verbs: dict[str, Callable[[], int]] = {
         "plan": lambda: show_verbs.show_plan(run, options),
-        "run": lambda: run_verbs.run_here(run, graph, [options.recipe, *options.overrides], options),
+        "run": lambda: run_verbs.run_here(run, graph, options),
         "submit": lambda: run_verbs.submit_jobs(run, graph, options),
         "cancel": lambda: run_verbs.cancel_jobs(run),
         "status": lambda: show_verbs.show_status(run, graph, options),
