@@ -231,7 +231,7 @@ class StageRunner(StageState):
             self._keep_changed(view, damage(view, former["outputs"]))
             file.unlink()  # files written from here on would look changed after another interruption
         earlier = self.stage.spent_on(view, unit)
-        started = time.time()
+        started, begun = time.time(), time.monotonic()  # the clock may be set meanwhile
         try:
             outputs = self.stage.run_unit(view, unit)
         except Exception as error:
@@ -242,7 +242,7 @@ class StageRunner(StageState):
             "unit": unit,
             "key": key,
             "outputs": entries(view, outputs),
-            "seconds": round(time.time() - started, 3),
+            "seconds": round(time.monotonic() - begun, 3),
             "gpus": gpus_used(view, self.stage),
             **({"earlier_seconds": round(earlier, 3)} if 0 < earlier < float("inf") else {}),
             "started": started,
@@ -250,7 +250,7 @@ class StageRunner(StageState):
         files.write_json(file, manifest)
 
     def _finish(self, view: Run, folder: Path, fingerprints: Fingerprints) -> None:
-        started = time.time()
+        started, entered = time.time(), time.monotonic()
         units = [files.read_json(folder / records.manifest(unit)) for unit in self.stage.units(view)]
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}
         former = self._manifest() if folder == self.unit_folder else None
@@ -274,7 +274,7 @@ class StageRunner(StageState):
             "outputs": outputs,
             "units": len(units),
             # Time during which at least one process worked on a unit, excluding time between two calls.
-            "seconds": round(worked(units) + time.time() - started, 3),
+            "seconds": round(worked(units) + time.monotonic() - entered, 3),
             "unit_seconds": round(sum(map(work_of, units)), 3),
             **gpu_seconds(units),
             "started": begun,
