@@ -27,6 +27,7 @@ from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked, locked_if_free
 from megatron_sbp.base.progress import say
+from megatron_sbp.executor.external import check_since
 from megatron_sbp.executor.fingerprints import Fingerprints
 from megatron_sbp.executor.gpu_use import gpu_seconds, gpus_used
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
@@ -96,7 +97,10 @@ class StageRunner(StageState):
             counted, units = self.stage.counted(view), self.stage.units(view)
             if self.stage.counts(view) and not counted.issuperset(units):  # another process is doing so right now
                 return False
-            if any(self._unit(view, folder, unit, fingerprints) is None for unit in units):
+            missing = any(self._unit(view, folder, unit, fingerprints) is None for unit in units)
+            if not missing or (planned and units != planned):
+                check_since(self.run, self.stage.external(self.run), fingerprints.described["inputs"], self.stage.name)
+            if missing:
                 return False
             if folder != self.unit_folder:  # units that other processes write beyond the plan are about to be renamed
                 for unit in sorted(lock_names(self.unit_folder) - set(self.stage.units(view))):
