@@ -32,6 +32,19 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
 
 
+def module_words(module: str, python: str | None = None) -> list[str]:
+    """The words that run a module of this package, for a process that has `python_path`.
+
+    -P: otherwise a file of the current folder called json.py or datasets.py would be imported instead of the module
+    that is meant, and in an older clone of this repository the package of the clone.
+
+    Args:
+        module: its name.
+        python: the interpreter; None means that of this process.
+    """
+    return [python or sys.executable, "-P", "-m", module]
+
+
 def path_elsewhere() -> str | None:
     """PYTHONPATH for an interpreter of another environment or in a container: the folder of a clone. None for an
     installed package, whose site-packages would shadow those of the other environment."""

@@ -116,7 +116,7 @@ def _main(words: list[str]) -> int:
             say(f"warning: without --dry-run, this would be refused: {error}")
     verbs: dict[str, Callable[[], int]] = {
         "plan": lambda: show_verbs.show_plan(run, options),
-        "run": lambda: run_verbs.run_here(run, graph, [options.recipe, *options.overrides], options),
+        "run": lambda: run_verbs.run_here(run, graph, options),
         "submit": lambda: run_verbs.submit_jobs(run, graph, options),
         "cancel": lambda: run_verbs.cancel_jobs(run),
         "status": lambda: show_verbs.show_status(run, graph, options),
@@ -133,7 +133,7 @@ def _main(words: list[str]) -> int:
     if python is not None and not options.in_its_python:
         from megatron_sbp.base.processes import become
 
-        become(python, ["-m", "megatron_sbp", words[0], "--in-its-python", *words[1:]])
+        become(python, ["-P", "-m", "megatron_sbp", words[0], "--in-its-python", *words[1:]])
     status = run_verbs.run_stage(run, stage, graph, options)
     if options.verb == "report" and options.shard is None and run.results_file.exists():
         show_verbs.print_results(run)

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from megatron_sbp.stages.stage import Stage
 
 
-def run_here(run: Run, graph: list[Stage], words: list[str], options: argparse.Namespace) -> int:
-    """`sbp run`: everything that is missing, on this machine. `words` name the recipe for other processes."""
+def run_here(run: Run, graph: list[Stage], options: argparse.Namespace) -> int:
+    """`sbp run`: everything that is missing, on this machine."""
     from megatron_sbp.base.stop_file import StopFile
     from megatron_sbp.executor.local import run_all
+    from megatron_sbp.executor.submitted import keep
 
     StopFile(run.stop_file).refuse()
     claim(run)
+    words = [str(keep(run))]  # later stages would read what was edited since
     note = functools.partial(note_recipe, run)
     allowed = {"discard": options.discard, "repair": options.repair}
     run_all(run, graph, words, until=options.until, jobs=options.jobs, begins=note, **allowed)

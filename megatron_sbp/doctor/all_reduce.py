@@ -14,7 +14,7 @@ import sys
 import time
 from datetime import timedelta
 
-from megatron_sbp.base.processes import python_path
+from megatron_sbp.base.processes import module_words, python_path
 from megatron_sbp.doctor.meeting import Attendance
 from megatron_sbp.doctor.place import Place
 
@@ -40,7 +40,7 @@ def run_all_reduce(place: Place, attendance: Attendance, backend: str, seconds: 
     """
     device = attendance.index_on_node(place.rank)
     words = [place.address, place.port, place.rank, place.size, backend, device, seconds]
-    command = [sys.executable, "-m", "megatron_sbp.doctor.all_reduce", *map(str, words)]
+    command = [*module_words("megatron_sbp.doctor.all_reduce"), *map(str, words)]
     variables = {**os.environ, "PYTHONPATH": python_path(), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     try:
         # Longer than its own timeouts, which do not cover importing torch.

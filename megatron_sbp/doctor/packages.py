@@ -115,8 +115,9 @@ def _in_environment(section: str, python: Path, in_container: bool) -> Finding:
     if not python.exists():
         return fail(name, f"{key}: no such file: {python}", "name an interpreter that nodes can reach")
     try:
+        command = [str(python), "-P", "-c", _SEEN_FROM]
         variables = with_path(dict(os.environ), path_elsewhere())  # as the stage does when it starts there
-        done = subprocess.run([python, "-c", _SEEN_FROM], capture_output=True, text=True, timeout=60, env=variables)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=variables)
         missing = done.stdout.split() if done.returncode == 0 else None
     except (OSError, subprocess.TimeoutExpired):
         missing = None

@@ -93,7 +93,7 @@ def read_part(
     before, found = 0, []
     with (
         PartWriter(part, seed, _HELD_OF_SEVERAL if several else _HELD_OF_ONE) as writer,
-        Progress(label, sum(path.stat().st_size for path in paths), "bytes") as progress,
+        Progress(label, sum(map(_size, paths)), "bytes") as progress,
     ):
         for path in paths:
             counts, line = Counts(lines_before=before), 0
@@ -111,6 +111,13 @@ def read_part(
             before += line
         writer.notes["counts"] = found
     return part_files(part)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError as error:  # removed since the corpus was listed
+        raise InputError("no such file", file=path) from error
 
 
 def join_parts(

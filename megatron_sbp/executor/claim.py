@@ -15,7 +15,7 @@ from megatron_sbp.base import files
 from megatron_sbp.base.errors import NO_ROOM, InputError
 from megatron_sbp.base.progress import say
 from megatron_sbp.base.untyped import JsonObject
-from megatron_sbp.recipe import Recipe, dump_recipe, load_recipe, override
+from megatron_sbp.recipe import Recipe, dump_recipe, lines_in, load_recipe, override
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
@@ -114,6 +114,9 @@ def recipe_of(path: Path | str, overrides: list[str]) -> Recipe:
     beside = root / str(marker.get("from_here", ""))
     if not recipe.source.exists() and beside.is_file():  # both were moved, or copied to another machine
         recipe.source = beside.resolve()
+    given = {key: line for key, line in recipe.lines.items() if line == 0}  # other lines are those of the copy
+    recipe.lines.clear()
+    recipe.lines.update(lines_in(recipe.source, recipe) | given)
     return recipe
 
 

@@ -6,7 +6,7 @@ import fcntl
 import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -25,6 +25,9 @@ _NOTED_SECONDS = 5.0
 SMALL_BYTES = 256 << 20
 """Files of this size together are read by any command, `sbp status` and `sbp submit` on a login node included: half a
 second. The embedding model that comes with the package (87 MB) is among them, so it does not matter where that is."""
+
+_PREFIX = "external:"
+"""Of the name of a file outside the run folder among the inputs of a stage."""
 
 Entry = JsonObject
 """`size` (bytes), `mtime_ns` and `sha256` (hexadecimal) of a file."""
@@ -50,7 +53,36 @@ def external_digests(run: Run, paths: list[Path], note: bool = True) -> dict[str
     elif missing:
         known.update((path, _entry(path)) for path in missing)
     # The name counts, the folder does not: a corpus that moved is the same corpus.
-    return {f"external:{path.name}:{place}": known[path]["sha256"] for place, path in enumerate(dict.fromkeys(paths))}
+    return {f"{_PREFIX}{path.name}:{place}": known[path]["sha256"] for place, path in enumerate(dict.fromkeys(paths))}
+
+
+def check_since(run: Run, paths: list[Path], inputs: Mapping[str, str], stage: str) -> None:
+    """Refuses files that are not as they were when a stage began: its units may have read some before and some after.
+
+    Args:
+        run: the run.
+        paths: the files now.
+        inputs: `external_digests` of then, among others.
+        stage: name of the stage.
+
+    Raises:
+        InputError: names the first file that changed, was removed, or is new.
+    """
+    now = external_digests(run, paths)
+    then = {name: digest for name, digest in inputs.items() if name.startswith(_PREFIX)}
+    if now == then:
+        return
+    new, old = _by_file_name(now), _by_file_name(then)
+    name = next((name for name in new | old if new.get(name) != old.get(name)), next(iter(new), ""))
+    what = "is new" if name not in old else "is gone" if name not in new else "has changed"
+    raise InputError(
+        f"{name} {what} since {stage} began, which may have read some files before and some after that: it stays "
+        "unfinished. Run the same command again when the files stay as they are"
+    )
+
+
+def _by_file_name(digests: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(_PREFIX).rpartition(":")[0]: digest for name, digest in digests.items()}
 
 
 def remembered(run: Run, paths: list[Path]) -> bool:

@@ -27,6 +27,7 @@ from megatron_sbp import __version__
 from megatron_sbp.base import files
 from megatron_sbp.base.locks import locked, locked_if_free
 from megatron_sbp.base.progress import say
+from megatron_sbp.executor.external import check_since
 from megatron_sbp.executor.fingerprints import Fingerprints
 from megatron_sbp.executor.gpu_use import gpu_seconds, gpus_used
 from megatron_sbp.executor.in_progress import belongs, started_note, worked
@@ -100,7 +101,10 @@ class StageRunner(StageState):
             counted, units = self.stage.counted(view), self.stage.units(view)
             if self.stage.counts(view) and not counted.issuperset(units):  # another process is doing so right now
                 return False
-            if any(self._unit(view, folder, unit, fingerprints) is None for unit in units):
+            missing = any(self._unit(view, folder, unit, fingerprints) is None for unit in units)
+            if not missing or (planned and units != planned):
+                check_since(self.run, self.stage.external(self.run), fingerprints.described["inputs"], self.stage.name)
+            if missing:
                 return False
             if folder != self.unit_folder:  # units that other processes write beyond the plan are about to be renamed
                 for unit in sorted(lock_names(self.unit_folder) - set(self.stage.units(view))):
@@ -235,7 +239,7 @@ class StageRunner(StageState):
             self._keep_changed(view, damage(view, former["outputs"]))
             file.unlink()  # files written from here on would look changed after another interruption
         earlier = self.stage.spent_on(view, unit)
-        started = time.time()
+        started, begun = time.time(), time.monotonic()  # the clock may be set meanwhile
         try:
             outputs = self.stage.run_unit(view, unit)
         except Exception as error:
@@ -246,7 +250,7 @@ class StageRunner(StageState):
             "unit": unit,
             "key": key,
             "outputs": entries(view, outputs),
-            "seconds": round(time.time() - started, 3),
+            "seconds": round(time.monotonic() - begun, 3),
             "gpus": gpus_used(view, self.stage),
             **({"earlier_seconds": round(earlier, 3)} if 0 < earlier < float("inf") else {}),
             "started": started,
@@ -254,7 +258,7 @@ class StageRunner(StageState):
         files.write_json(file, manifest)
 
     def _finish(self, view: Run, folder: Path, fingerprints: Fingerprints) -> None:
-        started = time.time()
+        started, entered = time.time(), time.monotonic()
         units = [files.read_json(folder / records.manifest(unit)) for unit in self.stage.units(view)]
         outputs = {path: entry for unit in units for path, entry in unit["outputs"].items()}
         former = self._manifest() if folder == self.unit_folder else None
@@ -278,7 +282,7 @@ class StageRunner(StageState):
             "outputs": outputs,
             "units": len(units),
             # Time during which at least one process worked on a unit, excluding time between two calls.
-            "seconds": round(worked(units) + time.time() - started, 3),
+            "seconds": round(worked(units) + time.monotonic() - entered, 3),
             "unit_seconds": round(sum(map(work_of, units)), 3),
             **gpu_seconds(units),
             "started": begun,

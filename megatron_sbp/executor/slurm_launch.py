@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from megatron_sbp.base.processes import module_words
 from megatron_sbp.executor.slurm_request import tasks_per_node
 from megatron_sbp.recipe import Recipe
 
@@ -23,7 +24,7 @@ def variables_of(recipe: Recipe, given: str | None) -> dict[str, str]:
     slurm = recipe.slurm
 
     def command(python: str) -> str:
-        return given or shlex.join([python, "-m", "megatron_sbp"])
+        return given or shlex.join(module_words("megatron_sbp", python))
 
     return {
         "SBP_HOME": str(SCRIPTS.parents[2]),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import partial
 
 from megatron_sbp.base.device import gpus, share_of_gpus
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.processes import die_with_parent, python_path
+from megatron_sbp.base.processes import die_with_parent, module_words, python_path
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Stage
 from megatron_sbp.training.megatron.rank_processes import ending
@@ -66,7 +65,7 @@ class StageProcesses:
         self._processes = [
             subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "megatron_sbp", stage.name, *words),
+                    *(*module_words("megatron_sbp"), stage.name, *words),
                     *("--shard", f"{index}/{workers}", "--part-of-run"),
                 ],
                 env=environment,

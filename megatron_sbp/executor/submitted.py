@@ -1,4 +1,5 @@
-"""The recipe that jobs run: a copy in the run folder, by digest. Editing the file while jobs wait changes nothing."""
+"""The recipe that jobs, and the stages of `sbp run`, read: a copy in the run folder, by digest. Editing the file while
+they wait changes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from megatron_sbp.recipe import dump_recipe
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 
-_HEADER = """# The recipe {recipe} as it was submitted, with every default. Jobs read this file; do not change it.
+_HEADER = """# The recipe {recipe} as it was submitted or run, with every default. Jobs and stages read it; do not edit.
 """
 
 

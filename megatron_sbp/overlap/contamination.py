@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.overlap.hash_table import insert, new_table, slot_of
 from megatron_sbp.overlap.near_duplicates import WordHashes
 from megatron_sbp.overlap.shingles import hash_at
@@ -91,7 +92,7 @@ class ItemIndex:
         return self._hashes.of(" ".join(_WORDS.findall(text)))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _ngrams(words: np.ndarray, width: int) -> np.ndarray:
     result = np.empty(len(words) - width + 1, np.uint64)
     for place in range(len(result)):
@@ -99,13 +100,13 @@ def _ngrams(words: np.ndarray, width: int) -> np.ndarray:
     return result
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _fill(table: np.ndarray, values: np.ndarray) -> None:
     for value in values:
         insert(table, value)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _present(words: np.ndarray, widths: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Hashes of a text's n-grams that are in the table."""
     result = np.empty(len(words) * len(widths), np.uint64)

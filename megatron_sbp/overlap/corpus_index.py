@@ -24,6 +24,7 @@ import numba
 import numpy as np
 
 from megatron_sbp.base import arrays
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.overlap.shared_shingles import TokenSpans
 from megatron_sbp.overlap.shared_shingles import arrays as spans_as_arrays
 from megatron_sbp.overlap.shingles import hash_at, shingle_hashes
@@ -182,7 +183,7 @@ def part_files(starts: Path, remainders: Path, plan: IndexPlan) -> Iterator[tupl
         yield starts / f"{part:05d}.npy", remainders / f"{part:05d}.npy"
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _mixed(value: np.uint64) -> np.uint64:
     """MurmurHash3's finalizer: a bijection in which every output bit depends on all input bits."""
     value ^= value >> np.uint64(33)
@@ -193,7 +194,7 @@ def _mixed(value: np.uint64) -> np.uint64:
     return value
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _kept(hashes: np.ndarray, halvings: int) -> np.ndarray:
     """The mixed hashes that pass the test, without their leading zeros."""
     result = np.empty(len(hashes), np.uint64)
@@ -206,7 +207,7 @@ def _kept(hashes: np.ndarray, halvings: int) -> np.ndarray:
     return result[:count]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _collect(
     documents: tuple[np.ndarray, np.ndarray, np.ndarray], row: int, wanted: _Wanted, buffer: np.ndarray, count: int
 ) -> tuple[int, int]:
@@ -231,7 +232,7 @@ def _collect(
     return row, count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _compact(values: np.ndarray, count: int) -> int:
     """Moves the distinct values of a sorted array to the front; returns their number."""
     kept = min(count, 1)
@@ -242,7 +243,7 @@ def _compact(values: np.ndarray, count: int) -> int:
     return kept
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _look_up(starts: np.ndarray, remainders: np.ndarray, buckets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     found = np.zeros(len(wanted), np.bool_)
     for place in range(len(wanted)):

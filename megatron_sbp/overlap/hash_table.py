@@ -5,11 +5,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
+
 _ONE = np.uint64(1)
 _EMPTY = np.uint64(0)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def slots_for(count: int) -> int:
     """Slots of a table with room for `count` entries: a power of two, at least twice as many."""
     size = 4
@@ -18,13 +20,13 @@ def slots_for(count: int) -> int:
     return size
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def new_table(count: int) -> np.ndarray:
     """An empty table at most half full with `count` entries: uint64 [`slots_for`]."""
     return np.zeros(slots_for(count), np.uint64)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def insert(table: np.ndarray, value: np.uint64) -> bool:
     """Inserts a value; returns whether it is new."""
     slot, found = _seek(table, value)
@@ -33,14 +35,14 @@ def insert(table: np.ndarray, value: np.uint64) -> bool:
     return not found
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def slot_of(table: np.ndarray, value: np.uint64) -> np.int64:
     """Slot of the value, or -1."""
     slot, found = _seek(table, value)
     return np.int64(slot) if found else np.int64(-1)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _seek(table: np.ndarray, value: np.uint64) -> tuple[np.uint64, bool]:
     """Slot of the value or for it, and whether it is present."""
     mask = np.uint64(len(table) - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.overlap.shingles import shingle_hashes
 
 RUN = 8
@@ -42,7 +43,7 @@ def periodic_tail(tokens: np.ndarray) -> float:
     return int(_repeating(np.ascontiguousarray(np.asarray(tokens)[::-1]))) / len(tokens)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _repeating(backwards: np.ndarray) -> int:
     """Maximum number of tokens at the end that equal those one period before; the text is reversed.
 

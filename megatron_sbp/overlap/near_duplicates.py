@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.overlap.shared_keys import Groups, shared_keys
 from megatron_sbp.overlap.shingles import hash_at
 
@@ -71,7 +72,7 @@ class WordHashes(dict[str, int]):
         return np.fromiter(map(self.__getitem__, found), np.uint64, len(found))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _minima(hashes: np.ndarray, words: int, factors: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Minimum hash of the shingles under every permutation: uint32 [permutations].
 
@@ -167,7 +168,7 @@ def _pieces(groups: Groups) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         first = last
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _band_keys(signed: np.ndarray, band: int) -> np.ndarray:
     texts, places = signed.shape
     keys = np.empty((places // band, texts), np.uint32)
@@ -181,7 +182,7 @@ def _band_keys(signed: np.ndarray, band: int) -> np.ndarray:
     return keys
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _repeats(signed: np.ndarray, bounds: np.ndarray, needed: int, compared: int) -> np.ndarray:
     """Rows that agree in `needed` places with an earlier row among the first `compared` rows of their group."""
     found = np.zeros(len(signed), np.bool_)

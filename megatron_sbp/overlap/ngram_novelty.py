@@ -8,6 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.overlap.hash_table import insert, new_table, slot_of, slots_for
 from megatron_sbp.overlap.near_duplicates import WordHashes
 
@@ -109,7 +110,7 @@ class NgramNovelty:
         return self.longest * sum(len(words) for group in self._texts.values() for words, _ in group)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _longer(value: np.uint64, word: np.uint64) -> np.uint64:
     """Hash of an n-gram from that of its first n - 1 words; never 0."""
     value = (value ^ word) * _FACTOR
@@ -117,7 +118,7 @@ def _longer(value: np.uint64, word: np.uint64) -> np.uint64:
     return value if value != _ZERO else _ONE
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _insert(words: np.ndarray, longest: int, keys: np.ndarray) -> None:
     for begin in range(len(words)):
         value = _BEGIN
@@ -126,7 +127,7 @@ def _insert(words: np.ndarray, longest: int, keys: np.ndarray) -> None:
             insert(keys, value)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _mark(words: np.ndarray, row: int, longest: int, table: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     keys, first, others = table
     for begin in range(len(words)):
@@ -142,7 +143,7 @@ def _mark(words: np.ndarray, row: int, longest: int, table: tuple[np.ndarray, np
                 others[slot] = True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _count(
     words: np.ndarray, own: int, longest: int, seen: np.ndarray, table: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> np.ndarray:
@@ -159,7 +160,7 @@ def _count(
     return result
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _novel_words(words: np.ndarray, own: int, table: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     keys, first, others = table
     result = np.ones(len(words), np.bool_)

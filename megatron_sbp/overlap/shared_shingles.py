@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.overlap.hash_table import insert, new_table, slot_of
 
 _FACTOR, _SHIFT, _ONE = np.uint64(0x9E3779B97F4A7C15), np.uint64(29), np.uint64(1)
@@ -58,7 +59,7 @@ def arrays(documents: TokenSpans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.asarray(documents.tokens), documents.starts, documents.lengths
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=CACHED)
 def _compare(
     documents: tuple[np.ndarray, np.ndarray, np.ndarray],
     seeds: np.ndarray,
@@ -77,7 +78,7 @@ def _compare(
     return result
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def shared(tokens: np.ndarray, start: int, length: int, shingle: int, others: tuple[np.ndarray, int]) -> float:
     """Shared fraction of a document and the one with the `hash_set` `others`."""
     table, distinct = others
@@ -101,7 +102,7 @@ def shared(tokens: np.ndarray, start: int, length: int, shingle: int, others: tu
     return both / min(own_distinct, distinct)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def hash_set(tokens: np.ndarray, start: int, length: int, shingle: int) -> tuple[np.ndarray, int]:
     """The distinct shingles of a document in an open hash table, and their number."""
     width = min(length, shingle)
@@ -114,7 +115,7 @@ def hash_set(tokens: np.ndarray, start: int, length: int, shingle: int) -> tuple
     return table, distinct
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _rolling(tokens: np.ndarray, start: int, length: int, width: int) -> np.ndarray:
     """Hashes of all shingles of a document, each from the one before it; never 0, and never on disk.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
+
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
 _ONE = np.uint64(1)
@@ -36,7 +38,7 @@ def shared_fraction(first: np.ndarray, second: np.ndarray) -> float:
     return np.intersect1d(first, second, assume_unique=True).size / smaller
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def hash_at(tokens: np.ndarray, place: int, width: int) -> np.uint64:
     """Hash of the `width` tokens from `place` on, never 0. For compiled code; `tokens` may be any integers."""
     # Includes the width, so the hash of a short document never equals that of the beginning of a long one.
@@ -47,7 +49,7 @@ def hash_at(tokens: np.ndarray, place: int, width: int) -> np.uint64:
     return value if value != np.uint64(0) else _ONE
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _all(tokens: np.ndarray, length: int) -> np.ndarray:
     width = min(length, tokens.size)
     hashes = np.empty(tokens.size - width + 1 if width else 0, np.uint64)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.documents.field_values import MISSING
 from megatron_sbp.overlap.shared_shingles import TokenSpans, arrays, hash_set, shared
 from megatron_sbp.pairing.field_rules import FieldRules
@@ -62,7 +63,7 @@ def draw_targets(
     return np.repeat(seeds, counts)[found], targets[found]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _mix(value: np.uint64) -> np.uint64:
     """SplitMix64 (Steele, Lea, Flood 2014): a 64-bit integer to a pseudo-random one."""
     value += _STEP
@@ -71,7 +72,7 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=CACHED)
 def _draw(
     documents: tuple[np.ndarray, np.ndarray, np.ndarray],
     rules: _Rules,

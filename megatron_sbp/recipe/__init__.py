@@ -4,7 +4,7 @@
 keys and their docstrings are in sections/.
 """
 
-from megatron_sbp.recipe.reading import dump_recipe, load_recipe, make_section, override
+from megatron_sbp.recipe.reading import dump_recipe, lines_in, load_recipe, make_section, override
 from megatron_sbp.recipe.sections import (
     Arm,
     Documents,
@@ -47,6 +47,7 @@ __all__ = [
     "Tuning",
     "Vllm",
     "dump_recipe",
+    "lines_in",
     "load_recipe",
     "make_section",
     "override",

@@ -98,7 +98,7 @@ def megatron_flags() -> Flags | None:
     environment = {**os.environ, "PYTHONPATH": python_path(), "CUDA_VISIBLE_DEVICES": ""}
     try:
         answer = subprocess.run(
-            [sys.executable, "-c", _PROGRAM],
+            [sys.executable, "-P", "-c", _PROGRAM],
             capture_output=True,
             text=True,
             timeout=TIMEOUT,

@@ -51,6 +51,15 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+def lines_in(path: Path, recipe: Recipe) -> dict[str, int]:
+    """Lines of the keys of a file that have the values of a recipe, read from a copy of it; none if it is gone."""
+    try:
+        tree = read_tree(path)
+    except InputError:
+        return {}
+    return dict(_lines_of_same(tree, recipe.to_dict(), ""))
+
+
 def override(key: str, text: str) -> str:
     """The `key=value` word that sets a key to this text, even if YAML would parse it differently (`a #2`, `7: x`)."""
     return f"{key}={yaml.safe_dump(text, default_style='"', width=math.inf).strip()}"
@@ -92,6 +101,15 @@ def _lines(tree: Node, prefix: str) -> Iterator[tuple[str, int]]:
         for name, node in tree.value.items():
             yield prefix + name, node.line
             yield from _lines(node, f"{prefix}{name}.")
+
+
+def _lines_of_same(tree: Node, values: object, prefix: str) -> Iterator[tuple[str, int]]:
+    if isinstance(tree.value, dict) and isinstance(values, dict):
+        for name, node in tree.value.items():
+            if name in values:
+                if node.plain() == values[name]:
+                    yield prefix + name, node.line
+                yield from _lines_of_same(node, values[name], f"{prefix}{name}.")
 
 
 def _override(tree: Node, word: str) -> None:

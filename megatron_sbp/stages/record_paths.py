@@ -48,7 +48,7 @@ class RecordPaths(Placed):
         return self.manifests / records.manifest(stage)
 
     def submitted(self, digest: str) -> Path:
-        """The recipe as it was submitted, which jobs read."""
+        """The recipe as it was submitted or run, which jobs and stages read."""
         return self.root / records.SUBMITTED / records.submitted(digest)
 
     @property

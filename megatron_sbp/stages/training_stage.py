@@ -118,7 +118,7 @@ class TrainingStage(Stage, ABC):
         if row is None:
             return ""
         told = f"step {row['iteration']:,}"
-        rate, age = row["tokens_per_second"], time.time() - file.stat().st_mtime
+        rate, age = row["tokens_per_second"], max(0.0, time.time() - file.stat().st_mtime)
         planned = self.planned_samples(run.recipe)
         if planned is not None:
             left = (planned - row["samples"]) * run.recipe.model.sequence_length / rate

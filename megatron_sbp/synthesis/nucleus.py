@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
+
 _STEPS = 16
 """Classes per power of two: the top 4 bits of the mantissa."""
 _LOWEST = 127 - 40
@@ -12,13 +14,13 @@ _LOWEST = 127 - 40
 _CLASSES = 41 * _STEPS + 1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _class_of(bits: int) -> int:
     """Class of a float32 in [0, 1] by its bits; ascending with the value."""
     return min(max((bits >> 19) - _LOWEST * _STEPS, 0), _CLASSES - 1)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def invert(probabilities: np.ndarray, uniform: np.ndarray, top_p: float) -> np.ndarray:
     """Draws a token per row by inverting the nucleus's cumulative distribution, tokens in the order of their ids.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
+
 OTHER, LETTER, NUMBER, SPACE, UNSURE = range(5)
 """Character classes."""
 
@@ -34,7 +36,7 @@ def empty(words: int = _MOST_WORDS) -> tuple[np.ndarray, ...]:
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _hash(characters: np.ndarray, begin: int, end: int) -> np.uint64:
     value = np.uint64(end - begin)
     for place in range(begin, end):
@@ -43,7 +45,7 @@ def _hash(characters: np.ndarray, begin: int, end: int) -> np.uint64:
     return value
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _find(
     characters: np.ndarray, begin: int, end: int, value: np.uint64, table: tuple[np.ndarray, ...]
 ) -> tuple[np.int64, np.uint64]:
@@ -65,7 +67,7 @@ def _find(
     return np.int64(-1), slot
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def word_end(characters: np.ndarray, begin: int, end: int, classes: np.ndarray, single_digits: bool) -> int:
     """End of the word that begins at this position, in a text that ends at `end`; no character may be UNSURE.
 
@@ -98,7 +100,7 @@ def word_end(characters: np.ndarray, begin: int, end: int, classes: np.ndarray, 
     return place - 1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def cut(
     characters: np.ndarray, ends: np.ndarray, classes: np.ndarray, single_digits: bool, known: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -147,7 +149,7 @@ def cut(
     return entries[:words], counts, places[:missing], begins[:missing], stops[:missing]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def learn(
     characters: np.ndarray,
     begins: np.ndarray,
@@ -178,7 +180,7 @@ def learn(
         size[0] = count + 1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def lengths(entries: np.ndarray, counts: np.ndarray, new_ends: np.ndarray, known: tuple[np.ndarray, ...]) -> np.ndarray:
     """Ids of every text: int32 [texts]; entries below 0 are -1 - (number of a new word)."""
     ends = known[4]
@@ -196,7 +198,7 @@ def lengths(entries: np.ndarray, counts: np.ndarray, new_ends: np.ndarray, known
     return result
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def write(
     texts: tuple[np.ndarray, np.ndarray],
     new: tuple[np.ndarray, np.ndarray],

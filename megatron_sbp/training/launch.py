@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from megatron_sbp.base.errors import InputError
-from megatron_sbp.base.processes import held_port, path_elsewhere, python_path, with_path
+from megatron_sbp.base.processes import held_port, module_words, path_elsewhere, python_path, with_path
 from megatron_sbp.base.progress import duration, say
 from megatron_sbp.base.stop_file import StopFile
 from megatron_sbp.checkpoint.model_folder import METRICS, STOPPED
@@ -41,7 +41,7 @@ def rank_command(launch: Launch, arguments: list[str]) -> list[str]:
         launch: for the device of the ranks.
         arguments: Megatron's flags.
     """
-    return [sys.executable, "-m", MODULE, "--sbp-die-with-parent", "--sbp-device", launch.device, *arguments]
+    return [*module_words(MODULE), "--sbp-die-with-parent", "--sbp-device", launch.device, *arguments]
 
 
 def environment(launch: Launch) -> dict[str, str]:

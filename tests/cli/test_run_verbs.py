@@ -10,8 +10,8 @@ import pytest
 from megatron_sbp.base.stop_file import STATUS as STOPPED
 from megatron_sbp.cli import main
 from megatron_sbp.executor import local
-from megatron_sbp.executor.claim import claim
-from megatron_sbp.recipe import load_recipe
+from megatron_sbp.executor.claim import claim, recipe_of
+from megatron_sbp.recipe import dump_recipe, load_recipe
 from megatron_sbp.stages.run_folder import Run
 
 RECIPE = Path(__file__).parents[2] / "tests" / "end_to_end" / "recipe.yaml"
@@ -50,7 +50,8 @@ def test_results_are_printed_when_all_has_run(run, capsys, monkeypatch, until, p
     run.results_file.write_text(json.dumps({"a": 1}))
     assert main(["run", str(RECIPE), f"run_folder={run.root}", "--jobs", "2", "--discard", "pairs", *until]) == 0
     ((given, options),) = calls
-    assert given[2] == [str(RECIPE), f"run_folder={run.root}"]
+    [copy] = given[2]
+    assert Path(copy).parent == run.root / "submitted" and dump_recipe(recipe_of(copy, [])) == dump_recipe(run.recipe)
     assert (options["jobs"], options["discard"], options["repair"]) == (2, ["pairs"], [])
     assert ("results {'a': 1}" in capsys.readouterr().out) == printed
 

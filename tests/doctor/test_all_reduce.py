@@ -68,4 +68,4 @@ def test_the_process_is_told_its_place(tmp_path: Path, monkeypatch):
     place = Place(3, 4, "b", False, "10.0.0.1", 1234, False)
     assert run_all_reduce(place, Attendance(["a", "b", "a", "b"], [True] * 4), "nccl", 20) == (1.0, "")
     # The second rank of its node takes the second device.
-    assert (tmp_path / "words").read_text().split()[2:] == ["10.0.0.1", "1234", "3", "4", "nccl", "1", "20"]
+    assert (tmp_path / "words").read_text().split()[3:] == ["10.0.0.1", "1234", "3", "4", "nccl", "1", "20"]

@@ -211,3 +211,9 @@ def test_a_task_that_reads_several_files_changes_nothing(tmp_path, run_documents
     units = DocumentsStage().units(run)
     assert len(units) <= most and any("-" in unit for unit in units)
     assert contents(run) == contents(expected)
+
+
+def test_a_file_that_was_removed_since_the_corpus_was_listed(tmp_path):
+    settings = Documents(inputs=["*.jsonl"], train=4, valid=2, test=2)
+    with pytest.raises(InputError, match=r"gone\.jsonl: no such file"):
+        corpus.read_part(settings, 1, [tmp_path / "gone.jsonl"], tmp_path / "part")

@@ -63,6 +63,29 @@ def test_a_stage_before_its_time_says_what_it_needs(tmp_path):
     assert "needs the stage" in printed and "not finished" in printed
 
 
+def test_files_of_the_current_folder_hide_no_module(tmp_path):
+    """The processes of a stage run this package, not what is called like it, or like Python's own, where `sbp` is."""
+    (tmp_path / "json.py").write_text("raise RuntimeError('a file of the current folder')\n")
+    (tmp_path / "megatron_sbp").mkdir()
+    (tmp_path / "megatron_sbp" / "__init__.py").write_text("raise RuntimeError('an older clone')\n")
+    words = [sys.executable, "-P", *sbp("run", RECIPE, f"run_folder={tmp_path / 'run'}", "--until", "documents")[1:]]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=200, cwd=tmp_path)
+    assert done.returncode == 0 and "documents: done" in done.stderr, done.stderr
+
+
+def test_a_recipe_edited_while_stages_run_changes_nothing(tmp_path):
+    corpus(tmp_path / "corpus.jsonl", 400)
+    text = RECIPE.read_text().replace("../../examples/quickstart/foldoc.jsonl.zst", "corpus.jsonl")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text.replace("oracle: 200", "oracle: 20"))
+    words = sbp("run", recipe, f"run_folder={tmp_path / 'run'}", "--until", "tokenizer")
+    with subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert "documents" in process.stderr.readline()
+        recipe.write_text("name: the next experiment\n")
+        said = process.stderr.read()
+    assert process.returncode == 0 and "tokenizer: done" in said, said
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path):
     small = tmp_path / "small"

@@ -16,6 +16,7 @@ from support.whole_program import RECIPE, environment
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.cli import main
 from megatron_sbp.executor.claim import claim, read_marker, recipe_of
+from megatron_sbp.executor.submitted import keep
 from megatron_sbp.recipe import load_recipe, override
 from megatron_sbp.stages.graph import all_stages
 from megatron_sbp.stages.run_folder import Run, label
@@ -116,6 +117,20 @@ def test_a_run_folder_stands_for_its_recipe(home, capsys):
     assert main(["documents", "there"]) == 0
     assert main(["status", "documents"]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+def test_errors_name_the_line_of_the_recipe_and_not_of_its_copy(home):
+    run = Run.of(load_recipe("recipe.yaml", ["seed=4"]))
+    claim(run)
+    lines = (home / "recipe.yaml").read_text().splitlines()
+    wanted = next(number for number, line in enumerate(lines, 1) if line.strip().startswith("train: 160"))
+    for place in (run.root, keep(run)):
+        recipe = recipe_of(place, ["documents.valid=81"])
+        assert recipe.error("documents.train", "too many").line == wanted
+        assert recipe.error("documents.valid", "too many").file == "command line"
+        assert recipe.error("seed", "wrong").line is None  # the file has another
+    (home / "recipe.yaml").unlink()
+    assert recipe_of(run.root, []).error("documents.train", "too many").line is None
 
 
 @pytest.mark.parametrize("name", ["run #2", "run: 2", " [x", "'\"", "\u00e9\u2028\U0001f600"])

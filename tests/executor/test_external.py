@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -17,7 +18,7 @@ from support.stage_toys import make_run
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor import external
-from megatron_sbp.executor.external import external_digests, remembered, to_be_read
+from megatron_sbp.executor.external import check_since, external_digests, remembered, to_be_read
 from megatron_sbp.pairing.embedding_model import model_files, model_folder
 
 PROGRAM = """
@@ -105,6 +106,15 @@ def test_external_files_count_by_content_and_are_read_once(run, tmp_path, monkey
     assert external_digests(run, [corpus.rename(moved / "corpus.jsonl")]) == first
     (moved / "corpus.jsonl").write_text("two")
     assert external_digests(run, [moved / "corpus.jsonl"]) != first
+
+
+@pytest.mark.parametrize(("later", "told"), [("abd", "d is new"), ("a", "b is gone"), ("", "a is gone"), ("ab", "")])
+def test_files_that_came_or_went_are_named(run, tmp_path, later, told):
+    for name in "abd":
+        (tmp_path / name).write_text(name)
+    then = {"documents/0": "0" * 64, **external_digests(run, [tmp_path / "a", tmp_path / "b"])}
+    with contextlib.nullcontext() if not told else pytest.raises(InputError, match=f"{told} since embed began"):
+        check_since(run, [tmp_path / name for name in later], then, "embed")
 
 
 def test_a_damaged_cache_of_digests_is_made_again(run, tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 
 import pytest
 from support import stage_toys as toys
 from support.toy_runs import aside, calls, contents, execute, runner
 
+from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
 from megatron_sbp.executor.runner import StageRunner
 from megatron_sbp.stages.stage import Damage, by_name
@@ -62,6 +64,18 @@ def test_costly_outputs_are_replaced_only_when_asked(folder, monkeypatch):
     assert StageRunner(changed, by_name(graph, "words"), graph, discard=True).execute()
     assert (run.root / "words" / "00001.txt").read_text() == "BE"
     assert aside(run)["00001.txt"] == "be"  # the former outputs are kept
+
+
+def test_a_clock_that_was_set_back_makes_no_work_cheap(folder, monkeypatch):
+    run, clock = toys.make_run(folder), itertools.count(2e9, -86_400)  # a day between two looks at it
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: next(clock))
+        execute(run)
+    manifest = files.read_json(run.stage_manifest("words"))
+    assert 0 <= manifest["unit_seconds"] <= manifest["seconds"] < 60
+    monkeypatch.setattr("megatron_sbp.executor.state.StageState.keep_seconds", -0.1)
+    with pytest.raises(InputError, match="--discard words"):
+        runner(toys.make_run(folder, "note=upper"), "words").execute()
 
 
 def test_costly_unfinished_work_is_kept_too(folder, monkeypatch):

@@ -122,6 +122,36 @@ def test_changed_external_file(folder, capsys):
     assert "changed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([*WORDS[:-1], "omega"], "words.txt has changed since words began"),
+        ([*WORDS, "theta"], "words.txt has changed since words began"),
+        (WORDS, None),  # only touched
+    ],
+)
+def test_an_external_file_that_changes_while_units_read_it(folder, monkeypatch, words, told):
+    """Otherwise the manifest would have the digest of the former file, and everything later is made of a mixture."""
+    plain = toys.Words.run_unit
+
+    def run_unit(self, run, unit):
+        if unit == "00003":
+            (folder / "words.txt").write_text("\n".join(words))
+        return plain(self, run, unit)
+
+    run = toys.make_run(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(toys.Words, "run_unit", run_unit)
+        if told is None:
+            assert runner(run, "words").execute()
+            return
+        with pytest.raises(InputError, match=told):
+            runner(run, "words").execute()
+    assert not run.stage_manifest("words").exists()
+    execute(run)
+    assert [(run.root / "words" / f"{n:05d}.txt").read_text() for n in range(len(words))] == words
+
+
 def test_fewer_units_leave_no_stale_files(folder):
     run = toys.make_run(folder)
     execute(run)

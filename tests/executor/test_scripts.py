@@ -80,7 +80,7 @@ def test_by_hand_in_a_clone_its_own_environment_runs(tmp_path):
     python.write_text('#!/bin/bash\necho "$@" "$PYTHONPATH"\n')
     python.chmod(0o755)
     said = run_script("single.sbatch", "pairs", "recipe.yaml", SLURM_SUBMIT_DIR=str(clone))
-    assert said == f"-m megatron_sbp pairs recipe.yaml {clone}\n"
+    assert said == f"-P -m megatron_sbp pairs recipe.yaml {clone}\n"
 
 
 def test_setup_lines_may_name_variables_that_are_not_set():
@@ -252,7 +252,7 @@ def test_a_task_of_an_array_requeues_itself_alone(tmp_path):
 
 def test_a_retried_job_avoids_nodes_that_failed_too_often(tmp_path):
     """Only a job that waits can be given other nodes: after it went back into the queue."""
-    (tmp_path / "python").write_text('#!/bin/bash\n[ "$1" != -m ] && exit 6\necho "$2 $3 $4" >&2\necho n1,n2\n')
+    (tmp_path / "python").write_text('#!/bin/bash\n[ "$2" != -m ] && exit 6\necho "$3 $4 $5" >&2\necho n1,n2\n')
     (tmp_path / "python").chmod(0o755)
     words = f"{tmp_path / 'python'} stage"
     done, calls = as_a_job(tmp_path, "single.sbatch", words, {"scontrol": ""}, SBP_EXCLUDE_AFTER="2")

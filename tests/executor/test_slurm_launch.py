@@ -37,6 +37,6 @@ def test_ranks_run_the_containers_python(runtime, further, words):
 def test_a_launched_training_runs_outside_of_the_container_that_its_ranks_run_in(monkeypatch):
     recipe = load_recipe(REPOSITORY / "examples" / "sbp_3b_200b" / "recipe.yaml", ["slurm.container_image=i.sqsh"])
     found = variables_of(recipe, None)
-    assert found["SBP_COMMAND"] == "python -m megatron_sbp"
-    assert found["SBP_OUTSIDE_COMMAND"] == f"{sys.executable} -m megatron_sbp"
+    assert found["SBP_COMMAND"] == "python -P -m megatron_sbp"
+    assert found["SBP_OUTSIDE_COMMAND"] == f"{sys.executable} -P -m megatron_sbp"
     assert (Path(found["SBP_HOME"]) / "megatron_sbp" / "executor" / "scripts" / "job.sh").exists()

@@ -27,7 +27,7 @@ def python(tmp_path, monkeypatch) -> Path:
     """A program in place of Python that writes down what it was given, a file per worker."""
     program = tmp_path / "python"
     told = '"${CUDA_VISIBLE_DEVICES-none} $OMP_NUM_THREADS"'
-    program.write_text(f'#!/bin/sh\necho {told} > "$0.$(echo $6 | tr / -)"\n')
+    program.write_text(f'#!/bin/sh\necho {told} > "$0.$(echo $7 | tr / -)"\n')
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

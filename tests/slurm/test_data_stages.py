@@ -69,7 +69,7 @@ def test_an_array_survives_what_happens_to_its_tasks(slurm, tmp_path, monkeypatc
 
     def process(task: int) -> psutil.Process | None:
         def is_task(process: psutil.Process) -> bool:
-            ours = process.cmdline()[1:4] == ["-m", "megatron_sbp", "documents"]
+            ours = process.cmdline()[1:5] == ["-P", "-m", "megatron_sbp", "documents"]
             return ours and process.environ()["SLURM_ARRAY_TASK_ID"] == str(task)
 
         return next(iter(processes(run.root, is_task)), None)

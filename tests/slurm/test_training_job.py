@@ -68,7 +68,7 @@ def test_a_training_job_survives_what_happens_to_it(slurm, made, tmp_path, monke
 
     job = submit(training, log)
     in_the_middle(training, job, log, reached + 5)
-    [sbp] = processes(training.run, lambda process: process.cmdline()[1:3] == ["-m", "megatron_sbp"])
+    [sbp] = processes(training.run, lambda process: process.cmdline()[1:4] == ["-P", "-m", "megatron_sbp"])
     sbp.terminate()
     assert ended(training, job, log, time.monotonic()) == "FAILED"
     said = log.read_text()

@@ -181,7 +181,7 @@ def test_the_stage_goes_on_with_the_interpreter_that_the_recipe_names(make_run):
     # As in a process that one with the other interpreter started: nothing that it inherits keeps it from changing, too.
     inherited = {"SBP_PYTHON": str(folder / "other"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **inherited})
-    assert done.stdout.startswith("other: -m megatron_sbp synthesize") and done.stdout.count("other:") == 1
+    assert done.stdout.startswith("other: -P -m megatron_sbp synthesize") and done.stdout.count("other:") == 1
     assert done.returncode == 2 and "vLLM is not installed in" in done.stderr  # this environment has none
     (folder / "other").unlink()
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})

@@ -69,7 +69,7 @@ def test_ranks_in_a_container_have_its_python_and_no_site_packages_of_this_one(t
     (tmp_path / "srun").symlink_to("/bin/true")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(megatron_sbp, "__file__", str(tmp_path / "site-packages" / "megatron_sbp" / "__init__.py"))
-    words = ["-m", "megatron_sbp.training.pretrain", "--sbp-die-with-parent", "--sbp-device", "auto", "--bf16"]
+    words = ["-P", "-m", "megatron_sbp.training.pretrain", "--sbp-die-with-parent", "--sbp-device", "auto", "--bf16"]
     with launch.processes(Launch(), ["--bf16"], ["srun", "bash", "rank.sh", "python"]) as [srun]:
         assert srun.command == ["srun", "bash", "rank.sh", "python", *words]
         assert "PYTHONPATH" not in srun.environment

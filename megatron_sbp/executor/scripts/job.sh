@@ -5,7 +5,7 @@
 #                         was called)
 #   SBP_SETUP             shell lines that run first: modules, virtual environment, NCCL variables
 #   SBP_COMMAND           what runs a stage, in words quoted for a shell (default: .venv of the clone, else
-#                         `python -m megatron_sbp`)
+#                         `python -P -m megatron_sbp`)
 #   SBP_OUTSIDE_COMMAND   the same outside of the container, where training runs are launched (default: SBP_COMMAND)
 #   SBP_MAX_REQUEUES      how often a job puts itself back into the queue (default 100)
 #   SBP_MAX_RETRIES, SBP_FAULTS    how often a job that failed with a fault is retried (default: never), and the
@@ -32,7 +32,7 @@ export TOKENIZERS_PARALLELISM=${TOKENIZERS_PARALLELISM:-true} RAYON_NUM_THREADS=
 # This job, or this task of an array: one task has the number of the whole array.
 this_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}}
 this_job=${this_job:-${SLURM_JOB_ID:-}}
-sbp=(python -m megatron_sbp)
+sbp=(python -P -m megatron_sbp) # -P: not the modules of the current folder
 if [ -n "${SBP_COMMAND:-}" ]; then
   eval "sbp=($SBP_COMMAND)" # its quotes keep a path with a space in one word
 elif [ -x "$SBP_HOME/.venv/bin/python" ]; then
@@ -93,7 +93,7 @@ requeue() {
 # Nodes with too many faults of this run: executor/avoided_nodes.py.
 avoided_nodes() {
   if [ -z "${SBP_FAULTS:-}" ] || [ "${SBP_EXCLUDE_AFTER:-0}" -eq 0 ]; then return; fi
-  "${outside[0]}" -m megatron_sbp.executor.avoided_nodes "$SBP_FAULTS" "$SBP_EXCLUDE_AFTER" 2>/dev/null || true
+  "${outside[0]}" -P -m megatron_sbp.executor.avoided_nodes "$SBP_FAULTS" "$SBP_EXCLUDE_AFTER" 2>/dev/null || true
 }
 
 # A process that was killed cannot record its fault as executor/retry.py does. Sets `status` of the caller to 6 as long as

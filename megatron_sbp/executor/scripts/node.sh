@@ -19,7 +19,7 @@ ranks=$1 python=$2
 shift 2
 here=${BASH_SOURCE[0]%/*}
 source "$here/master.sh"
-if [ ${#flags[@]} -gt 0 ] && ! "$python" -c "import $module" 2>/dev/null; then
+if [ ${#flags[@]} -gt 0 ] && ! "$python" -P -c "import $module" 2>/dev/null; then
   echo "node.sh: slurm.launcher is ft_launcher, but nvidia-resiliency-ext cannot be imported on ${SLURMD_NODENAME:-$HOSTNAME}" >&2
   exit 2
 fi
@@ -36,7 +36,7 @@ SBP_RANK_PIDS=$(mktemp -d) # each rank leaves its process id in it
 export SBP_RANK_PIDS
 trap 'rm -rf "$SBP_RANK_PIDS"' EXIT
 trap '' TERM HUP USR1 USR2
-"$python" -c "$launch" "${options[@]}" --nnodes="${SLURM_STEP_NUM_NODES:-$SLURM_NNODES}" --node-rank="$SLURM_NODEID" --nproc-per-node="$ranks" \
+"$python" -P -c "$launch" "${options[@]}" --nnodes="${SLURM_STEP_NUM_NODES:-$SLURM_NNODES}" --node-rank="$SLURM_NODEID" --nproc-per-node="$ranks" \
   --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" --max-restarts=0 --no-python bash "$here/rank.sh" "$python" "$@" "${flags[@]}" &
 child=$!
 trap 'kill -TERM $(cat "$SBP_RANK_PIDS"/* 2>/dev/null) 2>/dev/null || true' TERM

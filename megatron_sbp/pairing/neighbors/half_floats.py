@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.pairing.neighbors.machine_code import half_to_float
 
 
@@ -24,7 +25,7 @@ def widen(rows: np.ndarray, into: np.ndarray | None = None) -> tuple[np.ndarray,
     return wide, squares
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@numba.njit(nogil=True, cache=CACHED, fastmath={"reassoc", "contract"})
 def _widen(bits: np.ndarray, wide: np.ndarray, squares: np.ndarray) -> None:
     for row in range(len(bits)):
         total = np.float32(0.0)

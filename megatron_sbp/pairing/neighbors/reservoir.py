@@ -10,6 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.pairing.neighbors.machine_code import LANES, above, lowest_bit
 
 _CHUNK = 16
@@ -53,7 +54,7 @@ class Reservoirs:
         return np.ascontiguousarray(self._ids[:, : self._wanted])
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
+@numba.njit(nogil=True, cache=CACHED, fastmath={"nnan", "nsz", "reassoc"})
 def _offer(  # noqa: PLR0917 - numba has no keyword-only ones
     scores: np.ndarray,
     first: int,
@@ -89,7 +90,7 @@ def _offer(  # noqa: PLR0917 - numba has no keyword-only ones
         thresholds[row], counts[row] = threshold, count
 
 
-@numba.njit(cache=True, fastmath={"nnan", "nsz"})
+@numba.njit(cache=CACHED, fastmath={"nnan", "nsz"})
 def _above_few(scores: np.ndarray, threshold: np.float32) -> np.uint64:
     """`above` for fewer than LANES scores."""
     better = np.uint64(0)
@@ -98,7 +99,7 @@ def _above_few(scores: np.ndarray, threshold: np.float32) -> np.uint64:
     return better
 
 
-@numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+@numba.njit(cache=CACHED, fastmath={"nnan", "nsz", "reassoc"})
 def _count(scores: np.ndarray, bound: np.float32) -> np.int32:
     """How many scores are above the bound."""
     found = np.int32(0)
@@ -107,7 +108,7 @@ def _count(scores: np.ndarray, bound: np.float32) -> np.int32:
     return found
 
 
-@numba.njit(cache=True, fastmath={"nnan", "nsz"})
+@numba.njit(cache=CACHED, fastmath={"nnan", "nsz"})
 def _bound(scores: np.ndarray, wanted: int) -> np.float32:
     """A bound that at most `wanted` scores are above and at least as many reach; there are that many.
 
@@ -133,7 +134,7 @@ def _bound(scores: np.ndarray, wanted: int) -> np.float32:
             high = bound
 
 
-@numba.njit(cache=True, fastmath={"nnan", "nsz"})
+@numba.njit(cache=CACHED, fastmath={"nnan", "nsz"})
 def _cut(scores: np.ndarray, ids: np.ndarray, count: int, wanted: int) -> np.float32:
     """Brings the `wanted` largest of the first `count` scores to the front; returns what later ones must be above."""
     bound = _bound(scores[:count], wanted)
@@ -148,7 +149,7 @@ def _cut(scores: np.ndarray, ids: np.ndarray, count: int, wanted: int) -> np.flo
     return bound
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=CACHED)
 def _finish(kept_scores: np.ndarray, kept_ids: np.ndarray, counts: np.ndarray, wanted: int) -> None:
     for row in numba.prange(len(counts)):
         if counts[row] > wanted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.pairing.neighbors.machine_code import half_to_float, prefetch
 from megatron_sbp.pairing.neighbors.vectors import Vectors
 
@@ -83,7 +84,7 @@ def best(ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
     return best_ids, best_scores
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _by_cut(flat: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places of the ids in `flat` that are not NO_NEIGHBOR, cut by cut and in order; where each cut's begin."""
     cut_of = np.empty(flat.size, np.int32)
@@ -103,7 +104,7 @@ def _by_cut(flat: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 # Float16 values are multiples of 2^-24, and products of two are multiples of 2^-48: sums below 32 are exact in float64
 # in any order, so the compiler may choose one that fills its vector registers. Two loops are faster than one.
-@numba.njit(parallel=True, cache=True, fastmath={"reassoc"})
+@numba.njit(parallel=True, cache=CACHED, fastmath={"reassoc"})
 def _dot(  # noqa: PLR0917 - numba has no keyword-only ones
     queries: np.ndarray,
     documents: np.ndarray,

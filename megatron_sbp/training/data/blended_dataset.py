@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from megatron.core.datasets.blended_dataset import BlendedDataset
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.training.data.index_cache import Arrays, IndexCache
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _empty(counts: list[int]) -> Arrays:
     return {"sources": np.empty(total, np.int16), "samples": samples}
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=CACHED)
 def _interleave(counts: np.ndarray, sources: np.ndarray, samples: np.ndarray) -> None:
     """Next comes the source that is furthest behind its share, of those that have samples left."""
     weights = counts / len(sources)

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -95,7 +97,7 @@ def permutation(count: int, seeds: list[int]) -> np.ndarray:
     return numbers
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=CACHED)
 def _begin_samples(
     lengths: np.ndarray, documents: np.ndarray, begin: int, step: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:

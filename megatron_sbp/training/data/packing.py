@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.training.data.epochs import permutation
 from megatron_sbp.training.data.index_cache import Arrays, IndexCache
 
@@ -95,7 +96,7 @@ def _fill(lengths: np.ndarray, sequences: int, sequence_length: int) -> float:
     return float(lengths.sum(dtype=np.int64) / (sequences * sequence_length))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHED)
 def _best_fit(lengths: np.ndarray, room: int) -> tuple[np.ndarray, int]:
     """Bin of every length (given in descending order) and the number of bins."""
     count = len(lengths)

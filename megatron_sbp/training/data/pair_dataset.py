@@ -13,6 +13,7 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.megatron_dataset import MegatronDataset
 from megatron.core.datasets.utils import Split
 
+from megatron_sbp.base.compiling import CACHED
 from megatron_sbp.training.data.epochs import permutation
 from megatron_sbp.training.data.index_cache import IndexCache
 from megatron_sbp.training.data.packing import Packing, pack, shared_packing
@@ -117,7 +118,7 @@ class PairDataset(MegatronDataset):
         }
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=CACHED)
 def _assemble(
     sequences: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     separator: int,

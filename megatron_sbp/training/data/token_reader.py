@@ -6,6 +6,8 @@ import numba
 import numpy as np
 from megatron.core.datasets.indexed_dataset import IndexedDataset, _MMapBinReader
 
+from megatron_sbp.base.compiling import CACHED
+
 
 class TokenReader:
     """Reads spans of documents and whole sequences.
@@ -90,7 +92,7 @@ class TokenReader:
         return tokens, pointers, lengths, np.arange(len(numbers))
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=CACHED)
 def _read(
     stored: tuple[np.ndarray, np.ndarray, np.ndarray], order: np.ndarray, place: int, offset: int, out: np.ndarray
 ) -> int:
