@@ -76,8 +76,8 @@ def _on_cpu(
 ) -> np.ndarray:
     """int64 [n, wanted]: the best by float32 scores, in any order, -1 for none.
 
-    Every thread multiplies and selects for queries of its own, and goes on to the next tile without the others: threads
-    that share a product, or wait for each other after it, are idle for a tenth of the time.
+    Every thread multiplies and selects for queries of its own, and starts the next tile without waiting for the others:
+    threads that share a product, or meet after it, are idle for a tenth of the time.
     """
     most, tile_size = _TILES["cpu"]
     found = Reservoirs(len(queries), wanted)
