@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.evaluated_run import evaluate_arm, evaluated_run, export_random_model
+from support.evaluated_run import evaluate_arm, evaluated_run
+from support.made_up_model import tiny_qwen3
 
 from megatron_sbp.base import files
 from megatron_sbp.base.errors import InputError
@@ -79,7 +80,7 @@ def test_what_the_synthesizer_reads_is_measured(run):
             writer.add(np.concatenate(parts), np.array([len(part) for part in parts]), sequences_per_document=2)
     table = pyarrow.table({"seed": seeds, "target": targets, "score": np.full(20, 0.6)})
     pyarrow.parquet.write_table(table, run.pairs("valid"))
-    export_random_model(run, "synthesizer", 7)
+    tiny_qwen3(768, seed=7).save_pretrained(run.export("synthesizer"))
     EvaluateStage().run_unit(run, "reading")
     found = files.read_json(run.evaluation("reading"))
     assert found["pairs"] == 20
