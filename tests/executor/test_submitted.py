@@ -46,3 +46,10 @@ def test_the_same_recipe_is_the_same_copy_and_another_says_what_differs(recipe):
     assert present != copy and copy.read_bytes() == before
     assert differences(other, copy.stem, present) == ["pairs.alpha was 0.35, is 0.5", "seed was 3, is 9"]
     assert differences(other, present.stem, present) == differences(other, "", present) == []
+
+
+def test_the_same_run_folder_named_from_another_folder_is_no_difference(recipe, monkeypatch):
+    first = submitted(recipe)[1]
+    monkeypatch.chdir(recipe.parent)
+    run = Run.of(load_recipe(recipe, ["run_folder=run", "seed=7"]))
+    assert differences(run, first.stem, keep(run)) == ["seed was 3, is 7"]
