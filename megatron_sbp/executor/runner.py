@@ -43,7 +43,7 @@ from megatron_sbp.executor.read_files import check_unchanged
 from megatron_sbp.executor.replacement import remove_named
 from megatron_sbp.executor.retry import at_unit
 from megatron_sbp.executor.state import StageState
-from megatron_sbp.executor.surplus import check_idle, check_movable, lock_file, lock_names, retire_surplus
+from megatron_sbp.executor.surplus import check_movable, lock_file, lock_names, retire_surplus
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
 from megatron_sbp.stages.stage import Damage
@@ -179,9 +179,7 @@ class StageRunner(StageState):
                     say(f"{name}: {line}")
                 say(f"{name}: running again; outputs of the former settings or inputs are kept until it has finished")
         elif manifest is None and former:
-            differ = differences(former, fingerprints.described)
-            check_idle(name, self.unit_folder, differ)  # would write into what is moved aside
-            for line in differ:
+            for line in differences(former, fingerprints.described):
                 say(f"{name}: {line}")
             say(f"{name}: setting aside unfinished work of other settings or inputs")
             self._set_aside(f"{name}-unfinished")

@@ -42,7 +42,7 @@ def check_idle(stage: str, unit_folder: Path, differ: Iterable[str]) -> None:
         differ: what is other than when that work began.
     """
     for unit in sorted(lock_names(unit_folder)):
-        with locked_if_free(lock_file(unit_folder, unit)) as free:
+        with contextlib.suppress(PermissionError), locked_if_free(lock_file(unit_folder, unit)) as free:
             if not free:
                 raise InputError(
                     f"another process is at work on {stage} ({unit}) under other settings or inputs "

@@ -48,8 +48,10 @@ def test_other_settings_do_not_take_the_folder_from_a_process_at_work(folder):
     process = start(folder, "1/1", 0.1)
     while not calls(run):
         time.sleep(0.01)
-    with pytest.raises(InputError, match=r"another process is at work on words \(0000\d\) .*note was '', is 'upper'"):
-        runner(toys.make_run(folder, "note=upper"), "words").execute()
+    changed = runner(toys.make_run(folder, "note=upper"), "words")
+    for attempt in (changed.check, changed.execute):  # `sbp run` checks before it writes the recipe into the folder
+        with pytest.raises(InputError, match=r"at work on words \(0000\d\) .*note was '', is 'upper'"):
+            attempt()
     assert process.wait(timeout=60) == 0, process.stderr.read()
     assert calls(run) == [f"words {n:05d}" for n in range(7)] + ["words finish"] and runner(run, "words").finished()
 
