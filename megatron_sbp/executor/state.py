@@ -24,6 +24,7 @@ from megatron_sbp.executor.manifests import (
 )
 from megatron_sbp.executor.read_files import note_times
 from megatron_sbp.executor.replacement import Replacement
+from megatron_sbp.executor.surplus import check_idle
 from megatron_sbp.executor.task_numbers import shown
 from megatron_sbp.stages import record_names as records
 from megatron_sbp.stages.run_folder import Run
@@ -199,7 +200,8 @@ class StageState:
         return manifest if good else None
 
     def check(self, fingerprints: Fingerprints | None = None) -> None:
-        """Raises InputError when `execute` would discard costly work, or is not asked to repair what is damaged.
+        """Raises InputError when `execute` would discard costly work or what another process is making, or is not asked
+        to repair what is damaged.
 
         Changes nothing. `fingerprints` as in `finished`.
         """
@@ -212,6 +214,7 @@ class StageState:
         if manifest is None:
             former = started_note(self.unit_folder)
             if former and not belongs(former, fingerprints):
+                check_idle(self.stage.name, self.unit_folder, differences(former, fingerprints.described))
                 self._check_cost(self._unfinished_seconds(), former, fingerprints.described, "unfinished work")
         elif manifest["key"] == fingerprints.stage:
             found = damage(self.run, manifest["outputs"])

@@ -37,6 +37,6 @@ def differences(run: Run, former: str, present: Path) -> list[str]:
     file = present.with_name(records.submitted(former))
     if former == present.stem or not file.exists():
         return []
-    recipes = [yaml.safe_load(one.read_text(encoding="utf-8")) for one in (file, present)]
-    # It is the same folder, perhaps named from another one.
-    return list(changed_values(*({**recipe, "run_folder": None} for recipe in recipes)))
+    # The run folder is the same, perhaps named from another one.
+    old, new = ({**yaml.safe_load(one.read_text(encoding="utf-8")), "run_folder": None} for one in (file, present))
+    return list(changed_values(old, new))

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from megatron_sbp.base.errors import InputError
 from megatron_sbp.base.locks import locked_if_free
 from megatron_sbp.base.one_file_system import check_one_file_system
 from megatron_sbp.base.progress import duration, say
@@ -30,6 +31,24 @@ def lock_names(unit_folder: Path) -> set[str]:
     """Names of the units that any process has ever worked on."""
     units = {records.unit_of_lock(file.name) for file in unit_folder.glob(records.UNIT_LOCKS)}
     return units - {records.unit_of_lock(records.PREPARE_LOCK)}
+
+
+def check_idle(stage: str, unit_folder: Path, differ: Iterable[str]) -> None:
+    """Raises InputError if another process works on a stage, in what would be moved aside.
+
+    Args:
+        stage: its name.
+        unit_folder: folder of its unit manifests; this process holds the lock of no unit.
+        differ: what is other than when that work began.
+    """
+    for unit in sorted(lock_names(unit_folder)):
+        with contextlib.suppress(PermissionError), locked_if_free(lock_file(unit_folder, unit)) as free:
+            if not free:
+                raise InputError(
+                    f"another process is at work on {stage} ({unit}) under other settings or inputs "
+                    f"({'; '.join(differ)}); wait for it, end it, or choose another run_folder",
+                    file=unit_folder,
+                )
 
 
 def check_movable(run: Run, paths: Iterable[Path]) -> None:

@@ -15,6 +15,7 @@ from support import stage_toys as toys
 from support.toy_runs import WORDS, calls, contents, execute, runner
 
 from megatron_sbp.base import files
+from megatron_sbp.base.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +40,20 @@ def test_processes_at_once(folder):
         assert process.wait(timeout=60) == 0, process.stderr.read()
     assert sorted(calls(run)) == sorted([f"words {n:05d}" for n in range(7)] + ["words finish"])
     assert runner(run, "words").finished()
+
+
+def test_other_settings_do_not_take_the_folder_from_a_process_at_work(folder):
+    """What it had done was moved aside or removed, and it ended with an error."""
+    run = toys.make_run(folder)
+    process = start(folder, "1/1", 0.1)
+    while not calls(run):
+        time.sleep(0.01)
+    changed = runner(toys.make_run(folder, "note=upper"), "words")
+    for attempt in (changed.check, changed.execute):  # `sbp run` checks before it writes the recipe into the folder
+        with pytest.raises(InputError, match=r"at work on words \(0000\d\) .*note was '', is 'upper'"):
+            attempt()
+    assert process.wait(timeout=60) == 0, process.stderr.read()
+    assert calls(run) == [f"words {n:05d}" for n in range(7)] + ["words finish"] and runner(run, "words").finished()
 
 
 def test_a_unit_is_not_done_again_when_another_process_closes_the_stage_first(folder, monkeypatch):
