@@ -96,6 +96,8 @@ def test_a_rank_that_hangs_is_named_with_what_ends_it(tmp_path, monkeypatch, cap
             pytest.fail("it was not ended")
         if rank.tail and not forwarded.seen:
             rank.signal(signal.SIGSTOP)
+            while psutil.Process(rank.process.pid).status() != psutil.STATUS_STOPPED:
+                time.sleep(0.01)  # of two signals that wait, SIGTERM would come first
             send(signal.SIGTERM)
         forwarded.remind()
         told.append(capsys.readouterr().err)

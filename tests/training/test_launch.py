@@ -80,7 +80,7 @@ def test_ranks_in_a_container_have_its_python_and_no_site_packages_of_this_one(t
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
 def test_ranks_are_told_the_device(device):
-    options, others = process_options(launch.rank_command(Launch(device=device), ["--bf16"])[3:])
+    options, others = process_options(launch.rank_command(Launch(device=device), ["--bf16"])[4:])
     assert (options.sbp_device, options.sbp_die_with_parent, others) == (device, True, ["--bf16"])
 
 

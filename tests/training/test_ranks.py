@@ -153,7 +153,7 @@ def test_srun_starts_all_ranks(tmp_path):
     own = ["--sbp-die-with-parent", "--sbp-device", "cpu"]
     with processes(launch, ["--lr", "1"], ["/bin/env", "--nodes", "2", sys.executable]) as ranks:
         assert [(rank.name, rank.command) for rank in ranks] == [
-            ("srun", ["/bin/env", "--nodes", "2", sys.executable, "-m", MODULE, *own, "--lr", "1"])
+            ("srun", ["/bin/env", "--nodes", "2", sys.executable, "-P", "-m", MODULE, *own, "--lr", "1"])
         ]
 
 
