@@ -6,4 +6,4 @@ export SBP_HOME=${SBP_HOME:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 export PYTHONPATH=$SBP_HOME${PYTHONPATH:+:$PYTHONPATH}
 python=python
 if [ -x "$SBP_HOME/.venv/bin/python" ]; then python=$SBP_HOME/.venv/bin/python; fi
-exec "$python" -m megatron_sbp submit "$@"
+exec "$python" -P -m megatron_sbp submit "$@"

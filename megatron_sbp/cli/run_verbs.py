@@ -21,14 +21,18 @@ def run_here(run: Run, graph: list[Stage], options: argparse.Namespace) -> int:
     """`sbp run`: everything that is missing, on this machine."""
     from megatron_sbp.base.stop_file import StopFile
     from megatron_sbp.executor.local import run_all
-    from megatron_sbp.executor.submitted import keep
+    from megatron_sbp.executor.submitted import copy_of, keep
 
     StopFile(run.stop_file).refuse()
     claim(run)
-    words = [str(keep(run))]  # later stages would read what was edited since
-    note = functools.partial(note_recipe, run)
+
+    def begin() -> None:
+        keep(run)
+        note_recipe(run)
+
+    words = [str(copy_of(run))]  # from the file itself, later stages would read what was edited since
     allowed = {"discard": options.discard, "repair": options.repair}
-    run_all(run, graph, words, until=options.until, jobs=options.jobs, begins=note, **allowed)
+    run_all(run, graph, words, until=options.until, jobs=options.jobs, begins=begin, **allowed)
     if run.results_file.exists() and options.until in (None, graph[-1].name):
         print_results(run)
     return 0

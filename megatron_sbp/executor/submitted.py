@@ -17,12 +17,16 @@ _HEADER = """# The recipe {recipe} as it was submitted or run, with every defaul
 """
 
 
+def copy_of(run: Run) -> Path:
+    """Where `keep` writes the recipe: RUN/submitted/DIGEST.yaml."""
+    return run.submitted(files.digest(dump_recipe(run.recipe))[:12])
+
+
 def keep(run: Run) -> Path:
-    """Writes the resolved recipe to RUN/submitted/DIGEST.yaml, and returns the file."""
-    text = dump_recipe(run.recipe)
-    file = run.submitted(files.digest(text)[:12])
+    """Writes the resolved recipe, and returns the file."""
+    file = copy_of(run)
     if not file.exists():
-        files.write_text(file, _HEADER.format(recipe=run.recipe.source) + text)
+        files.write_text(file, _HEADER.format(recipe=run.recipe.source) + dump_recipe(run.recipe))
     return file
 
 

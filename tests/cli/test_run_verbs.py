@@ -51,6 +51,8 @@ def test_results_are_printed_when_all_has_run(run, capsys, monkeypatch, until, p
     assert main(["run", str(RECIPE), f"run_folder={run.root}", "--jobs", "2", "--discard", "pairs", *until]) == 0
     ((given, options),) = calls
     [copy] = given[2]
+    assert not Path(copy).exists()  # until a stage begins
+    options["begins"]()
     assert Path(copy).parent == run.root / "submitted" and dump_recipe(recipe_of(copy, [])) == dump_recipe(run.recipe)
     assert (options["jobs"], options["discard"], options["repair"]) == (2, ["pairs"], [])
     assert ("results {'a': 1}" in capsys.readouterr().out) == printed

@@ -321,3 +321,12 @@ def test_a_rank_without_scontrol_meets_the_others_where_srun_was_called(tmp_path
     environment["SLURM_LAUNCH_NODE_IPADDR"] = "10.0.0.1"
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout == "1 of 2 at 10.0.0.1\n"
+
+
+def test_the_submitter_imports_nothing_from_the_current_folder(tmp_path):
+    (tmp_path / "json.py").write_text("raise RuntimeError('not this one')\n")
+    recipe = REPOSITORY / "tests" / "end_to_end" / "recipe.yaml"
+    words = ["bash", str(REPOSITORY / "slurm" / "submit.sh"), str(recipe), "--dry-run"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "documents=$(sbatch" in done.stdout, done.stderr
