@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from support.slurm_cluster import client
 from support.trained_run import BOUND, MARK, TrainedRun, processes
 from support.whole_program import RECIPE, ROOT, environment, run_sbp
 
+from megatron_sbp.base.processes import module_words
 from megatron_sbp.checkpoint import tracker
 from megatron_sbp.executor.slurm_launch import SCRIPTS
 from megatron_sbp.training.metrics import read_metrics
@@ -46,7 +46,7 @@ def submit(training: TrainedRun, log: Path, **more: str) -> str:
     variables = {
         **environment(),
         "SBP_HOME": str(ROOT),
-        "SBP_COMMAND": shlex.join([sys.executable, "-m", "megatron_sbp"]),
+        "SBP_COMMAND": shlex.join(module_words("megatron_sbp")),
         "SBP_MAX_REQUEUES": "0",
         MARK: str(training.run),
         **more,
