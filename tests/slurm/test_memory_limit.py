@@ -25,7 +25,7 @@ GRAPH = toy.graph()[:2]
 RECIPE = (
     stage_toys.RECIPE.replace("words.txt", "x.jsonl")
     + """
-slurm: {partition: cpu, cpu_partition: cpu, time: "00:05:00", cpus_per_task: 1, array_size: 64, memory: MEMORY}
+slurm: {partition: cpu, cpu_partition: cpu, time: "00:05:00", cpus_per_task: 1, array_size: 4, memory: MEMORY}
 """
 )
 
