@@ -131,9 +131,9 @@ def _main(words: list[str]) -> int:
         return show_verbs.explore_pairs(run, stage, graph, options)
     python = stage.python(run)
     if python is not None and not options.in_its_python:
-        from megatron_sbp.base.processes import become
+        from megatron_sbp.base.processes import become, module_words
 
-        become(python, ["-P", "-m", "megatron_sbp", words[0], "--in-its-python", *words[1:]])
+        become(python, [*module_words("megatron_sbp")[1:], words[0], "--in-its-python", *words[1:]])
     status = run_verbs.run_stage(run, stage, graph, options)
     if options.verb == "report" and options.shard is None and run.results_file.exists():
         show_verbs.print_results(run)

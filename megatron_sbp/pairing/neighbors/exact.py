@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from megatron_sbp.base.read_ahead import read_ahead
-from megatron_sbp.pairing.neighbors.products import products
+from megatron_sbp.pairing.neighbors.products import matmul_precision, products
 from megatron_sbp.pairing.neighbors.reservoir import Reservoirs
 from megatron_sbp.pairing.neighbors.scores import MARGIN, best, inner_products
 from megatron_sbp.pairing.neighbors.vectors import Vectors
@@ -127,7 +126,8 @@ def _on_gpu(
     own = torch.from_numpy(own_rows).to(device)
     top_scores = torch.full((len(queries), wanted), -torch.inf, device=device)
     top_ids = torch.full((len(queries), wanted), -1, dtype=torch.int64, device=device)
-    with _matmul_precision(device), torch.inference_mode():
+    # TF32 holds float16 values exactly, and adds in float32.
+    with matmul_precision("high" if device == "cuda" else "highest"), torch.inference_mode():
         for place, row, half in read_ahead(_pinned_tiles(vectors, tile_size, device)):
             first = int(vectors.starts[place]) + row
             tile = half.to(device, non_blocking=True).float()
@@ -179,14 +179,3 @@ def _leave_out(scores: torch.Tensor, columns: torch.Tensor, value: float) -> Non
     """Overwrites scores[i, columns[i]] wherever that column exists."""
     rows = torch.nonzero((columns >= 0) & (columns < scores.shape[1])).squeeze(1)
     scores[rows, columns[rows]] = value
-
-
-@contextlib.contextmanager
-def _matmul_precision(device: str) -> Iterator[None]:
-    """Full precision on a CPU; CUDA may multiply in TF32, which holds float16 values exactly and adds in float32."""
-    former = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if device == "cuda" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(former)

@@ -26,15 +26,23 @@ def products(dimensions: int) -> Iterator[tuple[Product, int]]:
         dimensions: d, of the vectors that are multiplied.
     """
     threads = torch.get_num_threads()
-    precision = torch.get_float32_matmul_precision()
-    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+    with threadpoolctl.threadpool_limits(1, user_api="blas"), matmul_precision("highest"):
         torch.set_num_threads(1)
-        torch.set_float32_matmul_precision("highest")
         try:
             yield _faster(dimensions), threads
         finally:
-            torch.set_float32_matmul_precision(precision)
             torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """torch's precision of float32 products inside the block: highest, or high, in which CUDA may multiply in TF32."""
+    former = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(former)
 
 
 def by_numpy(left: np.ndarray, right: np.ndarray, into: np.ndarray) -> None:
